@@ -1,0 +1,1 @@
+"""Sandboxes: one contract, one module per provider."""

@@ -1,0 +1,1 @@
+"""The program inside the sandbox: one live Claude agent behind one unix socket."""

@@ -1,0 +1,1 @@
+"""A scripted stand-in for the Bedrock runtime, for the demo, the tests and the benches."""
