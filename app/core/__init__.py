@@ -1,0 +1,1 @@
+"""Composition root: what starts, in which order, and how it ends."""

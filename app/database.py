@@ -1,0 +1,150 @@
+"""The engine, the two session types and the scopes that say whose rows a transaction may see."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, NewType
+from uuid import UUID
+
+from sqlalchemy import JSON, TIMESTAMP, MetaData, Text, Uuid, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from uuid_utils.compat import uuid7
+
+TenantId = NewType("TenantId", str)
+UserId = NewType("UserId", str)
+
+TENANT_ROLE = "tenant_scope"
+PLATFORM_ROLE = "platform_scope"
+EVENT_ROLE = "event_scope"
+
+_ENTER = text("SELECT set_config('role', :role, true), set_config('app.tenant_id', :tenant, true)")
+
+
+class Base(DeclarativeBase):
+    """The tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 -- SQLAlchemy's own class attribute
+        datetime: TIMESTAMP(timezone=True),
+        UUID: Uuid(),
+        str: Text(),
+        dict[str, Any]: JSON(),
+    }
+
+
+class ReadSession(AsyncSession):
+    """A session that only reads."""
+
+
+class Session(ReadSession):
+    """A session whose scope commits when its block ends well."""
+
+
+Effect = Callable[[], Awaitable[None]]
+
+
+def after_commit(session: Session, effect: Effect) -> None:
+    """Have an effect happen once the session's transaction is durable; forgotten on rollback."""
+    session.info.setdefault("effects", []).append(effect)
+
+
+def new_id() -> UUID:
+    """A time-ordered identifier (UUIDv7)."""
+    return uuid7()
+
+
+class Database:
+    """Hands out transactions, each inside one scope."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: TenantId) -> AsyncIterator[Session]:
+        """A transaction that sees and writes one tenant's rows."""
+        async with self._writing(TENANT_ROLE, tenant_id) as session:
+            yield session
+
+    @asynccontextmanager
+    async def platform(self) -> AsyncIterator[Session]:
+        """A transaction across tenants: admin lists, reaper, recovery."""
+        async with self._writing(PLATFORM_ROLE, "") as session:
+            yield session
+
+    @asynccontextmanager
+    async def tenant_read(self, tenant_id: TenantId) -> AsyncIterator[ReadSession]:
+        """As `tenant`, to read only."""
+        async with self._reading(TENANT_ROLE, tenant_id) as session:
+            yield session
+
+    @asynccontextmanager
+    async def platform_read(self) -> AsyncIterator[ReadSession]:
+        """As `platform`, to read only."""
+        async with self._reading(PLATFORM_ROLE, "") as session:
+            yield session
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may append events of any tenant, and nothing else."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_ENTER, {"role": EVENT_ROLE, "tenant": ""})
+            yield connection
+
+    async def ping(self) -> None:
+        """One round trip."""
+        async with self._engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    def pool_states(self) -> dict[str, int]:
+        """Connections by state."""
+        pool: Any = self._engine.pool
+        return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "overflow": max(pool.overflow(), 0)}
+
+    @asynccontextmanager
+    async def _writing(self, role: str, tenant: str) -> AsyncIterator[Session]:
+        async with Session(self._engine, expire_on_commit=False, autoflush=False) as session:
+            async with session.begin():
+                await session.execute(_ENTER, {"role": role, "tenant": tenant})
+                yield session
+            for effect in session.info.pop("effects", ()):
+                await effect()
+
+    @asynccontextmanager
+    async def _reading(self, role: str, tenant: str) -> AsyncIterator[ReadSession]:
+        async with ReadSession(self._engine, expire_on_commit=False, autoflush=False) as session, session.begin():
+            await session.execute(_ENTER, {"role": role, "tenant": tenant})
+            yield session
+            await session.rollback()
+
+
+def driver_url(url: str) -> str:
+    """The same URL with the driver we use."""
+    return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+@asynccontextmanager
+async def open_database(url: str, *, pool_size: int, timeout: float) -> AsyncIterator[Database]:
+    """Connect lazily to the database of that URL, and let go of it at the end."""
+    engine = create_async_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout,
+        pool_pre_ping=False,
+        connect_args={"command_timeout": timeout, "timeout": timeout},
+    )
+    try:
+        yield Database(engine)
+    finally:
+        await asyncio.shield(engine.dispose())
