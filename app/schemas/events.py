@@ -246,10 +246,12 @@ AnyEvent = Annotated[
 
 TERMINAL = "done"
 
+_UNICODE_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
 
 def encode(event: AnyEvent, seq: int, at: datetime) -> str:
-    """The JSON text of a frame's `data` line."""
-    body = event.model_dump_json(exclude_defaults=True)
+    """The JSON text of a frame's `data` line: one line even to readers that break at Unicode's own line ends."""
+    body = event.model_dump_json(exclude_defaults=True).translate(_UNICODE_LINE_ENDS)
     return f'{{"seq":{seq},"timestamp":"{stamp(at)}",{body[1:]}'
 
 
