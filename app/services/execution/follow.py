@@ -1,0 +1,62 @@
+"""Reading the event log: first view, second viewer, reconnect and replay are this one loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from app.database import Database, TenantId
+from app.repositories.events import Events, Recorded
+from app.schemas.events import TERMINAL
+from app.services.execution.run_log import RunLog
+from app.services.execution.wakeups import Wakeups
+
+PAGE = 500
+
+FindLog = Callable[[TenantId, UUID], RunLog | None]
+
+
+class Follower:
+    """Follows runs from a cursor, wherever they are worked on."""
+
+    def __init__(self, database: Database, live: FindLog, wakeups: Wakeups, draining: asyncio.Event) -> None:
+        self._database = database
+        self._live = live
+        self._wakeups = wakeups
+        self._draining = draining
+
+    async def follow(
+        self, tenant_id: TenantId, run_id: UUID, after: int, idle: float
+    ) -> AsyncIterator[Sequence[Recorded]]:
+        """Yield events in order until the terminal one; an empty sequence after each `idle` seconds without any."""
+        cursor = after
+        while True:
+            run_log = self._live(tenant_id, run_id)
+            signal = run_log.signal if run_log else self._wakeups.signal(run_id)
+            events = await self._after(run_log, tenant_id, run_id, cursor)
+            if events:
+                yield events
+                cursor = events[-1].seq
+                if events[-1].type == TERMINAL:
+                    return
+            elif run_log is None and self._draining.is_set():
+                return
+            elif not await self._woken(signal, idle):
+                yield ()
+
+    async def page(self, tenant_id: TenantId, run_id: UUID, after: int, limit: int) -> Sequence[Recorded]:
+        """What is recorded behind a cursor now."""
+        async with self._database.tenant_read(tenant_id) as session:
+            return await Events(session, tenant_id).list_after(run_id, after, limit)
+
+    async def _after(
+        self, run_log: RunLog | None, tenant_id: TenantId, run_id: UUID, cursor: int
+    ) -> Sequence[Recorded]:
+        recent = run_log.since(cursor) if run_log else None
+        return await self.page(tenant_id, run_id, cursor, PAGE) if recent is None else recent
+
+    async def _woken(self, signal: asyncio.Event, idle: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(signal.wait(), idle)
+            return True
+        return False
