@@ -1,7 +1,8 @@
 """Decides what to answer a request: a title, a harmless word to a side call, the next step of a script, or a scenario.
 
 The stand-in keeps no conversations. A message is fresh if a person's text stands behind its last tool result; the
-script is that of the last fresh message, and its step is the number of assistant turns behind that message.
+script is that of the last fresh message, and its step is the number of assistant turns behind that message, without
+those that were cut off: where the CLI asks to resume one, the same step is answered again.
 """
 
 import hashlib
@@ -17,8 +18,15 @@ from standin.directives import Action, Agent, Call, EchoResults, Fail, Recall, S
 _TITLE = re.compile(r"\btitle\b", re.IGNORECASE)
 _INSERTED = ("Base directory for this skill:", "<command-", "<local-command", "<task-notification>")
 """How texts begin that the CLI, and no person, puts behind tool results."""
+_RESUMED = "Your response above was cut off"
 _INTERRUPTED = "[Request interrupted by user"
 _AGENT_TOOLS = ("Agent", "Task")
+_AGENT_INPUT = {
+    "description": "Scripted sub-agent",
+    "subagent_type": "general-purpose",
+    "prompt": "@text Done.",
+    "run_in_background": False,
+}
 _MOST_REMEMBERED = 10_000
 Playable = Say | Call | directives.Pause | Fail
 
@@ -81,8 +89,8 @@ def _saying(text: str) -> Answer:
 
 
 def _is_side_call(asked: Asked) -> bool:
-    """The CLI's own questions (quota, topics, summaries of a person's text) come without tools."""
-    return asked.from_cli and not asked.tools
+    """The CLI's own questions (titles, summaries of a person's text) come without tools and cache no conversation."""
+    return asked.from_cli and not asked.tools and not asked.pieces[-1].marker
 
 
 def _place(turns: Sequence[Turn]) -> _Place:
@@ -94,8 +102,9 @@ def _place(turns: Sequence[Turn]) -> _Place:
 
 
 def _answers(turns: Sequence[Turn]) -> int:
-    """Assistant turns; neighbours count as one."""
-    return sum(1 for role, _ in groupby(turns, key=lambda turn: turn.role) if role == "assistant")
+    """Whole assistant turns; neighbours count as one."""
+    whole = sum(1 for role, _ in groupby(turns, key=lambda turn: turn.role) if role == "assistant")
+    return whole - sum(any(block.text.startswith(_RESUMED) for block in turn.blocks) for turn in turns)
 
 
 def _fresh_text(turn: Turn) -> str:
@@ -114,7 +123,7 @@ def _behind_results(blocks: Sequence[Block]) -> Sequence[Block]:
 
 def _person(block: Block) -> str:
     text = spoken(block.text) if block.kind == "text" else ""
-    return "" if text.startswith((*_INSERTED, _INTERRUPTED)) else text
+    return "" if text.startswith((*_INSERTED, _INTERRUPTED, _RESUMED)) else text
 
 
 def _scripted(script: Script, asked: Asked, place: _Place, strikes: Strikes) -> Answer:
@@ -176,5 +185,5 @@ def _agent(agent: Agent, asked: Asked) -> Playable:
     name = next((tool for tool in _AGENT_TOOLS if tool in asked.tools), None)
     if name is None:
         return _say("no tool for sub-agents is offered in this request.")
-    fallback = {"description": "Scripted sub-agent", "subagent_type": "general-purpose", "prompt": "@text Done."}
-    return Call(name, fallback | agent.input)
+    known = {key: value for key, value in _AGENT_INPUT.items() if key in asked.tools[name]}
+    return Call(name, known | agent.input)

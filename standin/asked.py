@@ -39,7 +39,8 @@ class Asked:
     model: str
     operation: str
     system: str
-    tools: frozenset[str]
+    tools: Mapping[str, frozenset[str]]
+    """The tools on offer, each with the names of its input's properties."""
     turns: tuple[Turn, ...]
     pieces: list[tokens.Piece]
     from_cli: bool
@@ -62,15 +63,16 @@ def parse_messages(model: str, operation: str, body: Json) -> Asked:
         _require(field not in body, f"Malformed input request: extraneous key [{field}] is not permitted")
     try:
         system = body.get("system") or ""
+        user = str((body.get("metadata") or {}).get("user_id", ""))
         return Asked(
             model=model,
             operation=operation,
             system=system if isinstance(system, str) else "\n".join(block["text"] for block in system),
-            tools=frozenset(tool["name"] for tool in body.get("tools") or []),
+            tools={tool["name"]: _properties(tool.get("input_schema")) for tool in body.get("tools") or []},
             turns=tuple(_turn(message) for message in body["messages"]),
             pieces=tokens.from_messages(body),
-            from_cli="Claude Code" in str(system)[:2000] or "x-anthropic-billing-header" in str(system)[:2000],
-            session=str((body.get("metadata") or {}).get("user_id", "")),
+            from_cli=tokens.UNCOUNTED in str(system)[:200] or "session_id" in user,
+            session=user,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"Malformed input request: {error!r}") from error
@@ -79,6 +81,10 @@ def parse_messages(model: str, operation: str, body: Json) -> Asked:
 def _require(held: bool, otherwise: str) -> None:
     if not held:
         raise Malformed(otherwise)
+
+
+def _properties(schema: Mapping[str, Any] | None) -> frozenset[str]:
+    return frozenset((schema or {}).get("properties") or ())
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:
@@ -95,7 +101,7 @@ def _block(block: Mapping[str, Any]) -> Block:
         case "tool_use":
             return Block("tool_use", str(block["input"]), block["name"], block["id"])
         case "tool_result":
-            text = _result_text(block.get("content"))
+            text = spoken(_result_text(block.get("content")))
             return Block("tool_result", text, "", block["tool_use_id"], bool(block.get("is_error")))
         case kind:
             return Block("other", f"[{kind}]")
@@ -115,7 +121,7 @@ def parse_converse(model: str, operation: str, body: Json) -> Asked:
             model=model,
             operation=operation,
             system="\n".join(block["text"] for block in body.get("system") or [] if "text" in block),
-            tools=frozenset(_converse_tools(body)),
+            tools=_converse_tools(body),
             turns=tuple(_converse_turn(message) for message in body["messages"]),
             pieces=tokens.from_converse(body),
             from_cli=False,
@@ -125,9 +131,10 @@ def parse_converse(model: str, operation: str, body: Json) -> Asked:
         raise Malformed(f"Malformed input request: {error!r}") from error
 
 
-def _converse_tools(body: Mapping[str, Any]) -> list[str]:
+def _converse_tools(body: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     tools = (body.get("toolConfig") or {}).get("tools", [])
-    return [tool["toolSpec"]["name"] for tool in tools if "toolSpec" in tool]
+    specs = [tool["toolSpec"] for tool in tools if "toolSpec" in tool]
+    return {spec["name"]: _properties((spec.get("inputSchema") or {}).get("json")) for spec in specs}
 
 
 def _converse_turn(message: Mapping[str, Any]) -> Turn:
@@ -141,6 +148,6 @@ def _converse_block(block: Mapping[str, Any]) -> Block:
     if use := block.get("toolUse"):
         return Block("tool_use", str(use["input"]), use["name"], use["toolUseId"])
     if result := block.get("toolResult"):
-        text = _result_text(result["content"])
+        text = spoken(_result_text(result["content"]))
         return Block("tool_result", text, "", result["toolUseId"], result.get("status") == "error")
     return Block("other", f"[{next(iter(block), 'empty')}]")

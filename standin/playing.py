@@ -114,6 +114,7 @@ class Stream:
         self._index = 0
         self._rate = 0.0
         self._usage = tokens.Usage()
+        self._final: tokens.Usage | None = None
         self._unsent = 0
         """Output tokens in the buffer."""
 
@@ -142,13 +143,13 @@ class Stream:
         await self._finish(self._wire.end(stop_reason(answer), final, timing, self._omitted), final)
 
     async def _finish(self, closing: list[bytes], final: tokens.Usage) -> None:
-        for frame in closing[:-1]:
+        for index, frame in enumerate(closing):
+            if index == len(closing) - 1:
+                self._strike_now(frame)
             self._put(frame)
-        for frame in closing[-1:]:
-            self._strike_now(frame)
-            self._put(frame)
+            if index == self._wire.usage_frame:
+                self._final = final
         await self._flush()
-        self._entry.usage, self._entry.output_tokens_stated = final, final.output_tokens
         self._entry.finished = self._omitted is None
         self._entry.failure = self._omitted
 
@@ -188,6 +189,11 @@ class Stream:
             self._usage.output_tokens += self._unsent
             self._unsent = 0
             self._entry.usage = self._usage
+            self._state()
+
+    def _state(self) -> None:
+        if self._final:
+            self._entry.usage, self._entry.output_tokens_stated = self._final, self._final.output_tokens
 
     async def _act(self, action: Say | Call | Pause | Fail) -> None:
         match action:

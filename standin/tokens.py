@@ -2,7 +2,8 @@
 
 Input: each tool definition, system block and content block of a message is a piece. A text counts by its own bytes, an
 image or document as 1,500 tokens, anything else by the bytes of its compact JSON without its cache marker. The block
-with which the CLI identifies itself (`x-anthropic-billing-header…`) is not counted, as the real service drops it.
+with which the CLI identifies itself (`x-anthropic-billing-header…`) is not counted, as the real service drops it. Each
+request counts 3 more plain input tokens for the frame around the conversation.
 
 Cache: a marker ends a prefix. The longest piece boundary up to the last marker that an earlier request to the same
 model had marked is a cache read; what follows up to each marker is cache creation, 5 m or 1 h as that marker says; what
@@ -24,7 +25,8 @@ Json: TypeAlias = Any
 Ttl = Literal["5m", "1h"]
 _REMEMBERED = 100_000
 _PICTURE_TOKENS = 1_500
-_UNCOUNTED = "x-anthropic-billing-header"
+_FRAME_TOKENS = 3
+UNCOUNTED = "x-anthropic-billing-header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def _listed(content: Json) -> list[Any]:
 
 
 def _is_uncounted(block: dict[str, Any]) -> bool:
-    return str(block.get("text", "")).startswith(_UNCOUNTED)
+    return str(block.get("text", "")).startswith(UNCOUNTED)
 
 
 def _ttl(marker: Json) -> Ttl | None:
@@ -111,6 +113,11 @@ def _tokens(block: dict[str, Any], content: bytes) -> int:
 
 
 def total(pieces: Iterable[Piece]) -> int:
+    """All input tokens of a request."""
+    return _FRAME_TOKENS + _sum(pieces)
+
+
+def _sum(pieces: Iterable[Piece]) -> int:
     return sum(piece.tokens for piece in pieces)
 
 
@@ -125,11 +132,11 @@ class PrefixCache:
         last = max((index for index, piece in enumerate(pieces) if piece.marker), default=-1)
         keys = list(_prefixes(model, pieces[: last + 1]))
         known = max((index for index, key in enumerate(keys) if key in self._seen), default=-1)
-        usage = Usage(input_tokens=total(pieces[last + 1 :]), cache_read=total(pieces[: known + 1]))
+        usage = Usage(input_tokens=total(pieces[last + 1 :]), cache_read=_sum(pieces[: known + 1]))
         start = known + 1
         for index in range(start, last + 1):
             if marker := pieces[index].marker:
-                _add_creation(usage, marker, total(pieces[start : index + 1]))
+                _add_creation(usage, marker, _sum(pieces[start : index + 1]))
                 start = index + 1
         self._remember(key for key, piece in zip(keys, pieces, strict=False) if piece.marker)
         return usage

@@ -68,6 +68,9 @@ class Timing:
 class Wire(Protocol):
     """Turns an answer into frames, or into one JSON body."""
 
+    usage_frame: int
+    """Which of the closing frames states the usage."""
+
     def start(self, usage: Usage) -> bytes: ...
 
     def open_block(self, index: int, block: Written) -> bytes | None: ...
@@ -113,6 +116,8 @@ def _messages_delta(index: int, kind: Kind, piece: str) -> bytes:
 
 class MessagesWire:
     """`invoke` and `invoke-with-response-stream`."""
+
+    usage_frame = 0
 
     def __init__(self, message_id: str, model: str) -> None:
         self._message_id = message_id
@@ -207,6 +212,8 @@ def _converse_delta(index: int, kind: Kind, piece: str) -> bytes:
 
 class ConverseWire:
     """`converse` and `converse-stream`."""
+
+    usage_frame = 1
 
     def start(self, usage: Usage) -> bytes:  # noqa: ARG002 - Converse tells the usage at the end only
         return _converse_event("messageStart", {"role": "assistant"})
