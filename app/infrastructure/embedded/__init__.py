@@ -1,0 +1,1 @@
+"""PostgreSQL and Redis from wheels, run as children of this program when no addresses are set."""
