@@ -93,12 +93,18 @@ class Ack(Message):
 
 
 class StoreReply(Message):
-    """The answer to a `StoreAppend`, `StoreLoad` or `StoreSubkeys` of the same `request`."""
+    """The answer to a `StoreLoad` or `StoreSubkeys` of the same `request`; to a `StoreAppend` only if it failed.
+
+    An append needs no answer: its frame stays buffered until acknowledged, so acknowledge it once it is stored.
+    One that cannot be stored is answered with `error`, which ends the Claude process with `Failed(kind="store")`.
+    """
 
     type: Literal["store_reply"] = "store_reply"
     request: int
     entries: list[dict[str, Any]] | None = None
     """For a load: the transcript, or none when it was never written."""
+    more: bool = False
+    """True when further entries follow in another reply to this request, because a line has its limit."""
     subkeys: list[str] | None = None
     error: str | None = None
 
@@ -287,7 +293,10 @@ class TurnEnded(Frame):
 
 
 class Failed(Frame):
-    """The Claude process could not start, or ended. No process is up afterwards; `Open` starts a new one."""
+    """The Claude process could not start, or ended. No process is up afterwards; `Open` starts a new one.
+
+    Kind `protocol` alone changes nothing: it refuses a `Prompt` that came without a process, or during a turn.
+    """
 
     type: Literal["failed"] = "failed"
     kind: Literal["options", "start", "died", "protocol", "store"]
