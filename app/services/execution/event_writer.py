@@ -59,7 +59,7 @@ class EventWriter:
 
     async def _commit(self, batches: list[Batch]) -> None:
         if not batches:
-            return
+            return None
         try:
             refused = await self._append(batches)
         except Exception as error:  # noqa: BLE001 -- one run's fault must not end the recording of all others

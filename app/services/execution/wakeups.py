@@ -1,6 +1,7 @@
 """Wake-ups between replicas: says that something happened to a run, never what."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -12,6 +13,7 @@ from app.errors import ServiceUnavailable
 log = structlog.get_logger()
 
 POLL_SECONDS = 1.0
+CANCEL = "cancel:"
 
 
 class Bell(Protocol):
@@ -36,10 +38,10 @@ class Wakeups:
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
         self._signals: WeakValueDictionary[UUID, _Signal] = WeakValueDictionary()
-        self._to_ring: set[UUID] = set()
+        self._to_ring: set[str] = set()
         self._work = asyncio.Event()
-        self.cancelled = asyncio.Event()
-        """Set when a word came that may be a request to cancel."""
+        self.on_cancel: Callable[[UUID], None] = lambda _: None
+        """Told when another replica was asked to cancel a run."""
 
     def signal(self, run_id: UUID) -> asyncio.Event:
         """Set at the next word about that run, or when it is time to look."""
@@ -47,7 +49,12 @@ class Wakeups:
 
     def ring(self, run_id: UUID) -> None:
         """Tell the other replicas, soon and at most once."""
-        self._to_ring.add(run_id)
+        self._to_ring.add(str(run_id))
+        self._work.set()
+
+    def ring_cancel(self, run_id: UUID) -> None:
+        """Tell the owner of a run that it is to be cancelled."""
+        self._to_ring.add(f"{CANCEL}{run_id}")
         self._work.set()
 
     async def send(self) -> None:
@@ -55,7 +62,7 @@ class Wakeups:
         while True:
             await self._work.wait()
             self._work.clear()
-            words, self._to_ring = [str(run_id) for run_id in self._to_ring], set()
+            words, self._to_ring = list(self._to_ring), set()
             try:
                 await self._bell.ring(words)
             except ServiceUnavailable:
@@ -68,7 +75,7 @@ class Wakeups:
             if word is None:
                 self._wake_all()
             else:
-                self._wake(UUID(word))
+                self._hear(word)
 
     async def _next(self) -> str | None:
         try:
@@ -77,8 +84,13 @@ class Wakeups:
             await asyncio.sleep(POLL_SECONDS)
             return None
 
+    def _hear(self, word: str) -> None:
+        if word.startswith(CANCEL):
+            self.on_cancel(UUID(word.removeprefix(CANCEL)))
+        else:
+            self._wake(UUID(word))
+
     def _wake(self, run_id: UUID) -> None:
-        self.cancelled.set()
         signal = self._signals.pop(run_id, None)
         if signal is not None:
             signal.set()

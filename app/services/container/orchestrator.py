@@ -1,0 +1,185 @@
+"""Who gets which sandbox: a conversation keeps its own between turns, and gets one before its first."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+
+from app.config import Sandboxes as SandboxSettings
+from app.database import TenantId
+from app.errors import AppError, ServiceUnavailable
+from app.infrastructure.runner_link import LinkLost
+from app.infrastructure.sandboxes.contract import SandboxUnavailable
+from app.services.container.agent import AgentFailed
+from app.services.container.place import Key, Place
+from app.services.container.starter import Starter
+from app.services.execution.plan import Plan, fits
+from runner.protocol import AgentOptions
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+Describe = Callable[[TenantId, UUID], Awaitable[tuple[Plan, AgentOptions] | None]]
+"""What a conversation's agent would be started with, or none when it can have none."""
+
+START_FAULTS = (SandboxUnavailable, LinkLost, AgentFailed, AppError, OSError)
+
+
+class Orchestrator:
+    """Hands out places and takes them back."""
+
+    def __init__(self, starter: Starter, describe: Describe, settings: SandboxSettings) -> None:
+        self._starter = starter
+        self._describe = describe
+        self._settings = settings
+        self._places: dict[Key, Place] = {}
+        self._starting: dict[Key, asyncio.Task[Place]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._freed = asyncio.Condition()
+        self._closing = False
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Sandboxes that wait for a first message, and sandboxes that live."""
+        return sum(not place.used for place in self._places.values()), len(self._places)
+
+    async def prewarm(self, tenant_id: TenantId, conversation_id: UUID) -> None:
+        """Begin to make a new conversation's place, unless enough are waiting; returns at once."""
+        waiting = self.counts[0] + len(self._starting)
+        crowded = len(self._places) + len(self._starting) >= self._settings.sandbox_max
+        if waiting < self._settings.sandbox_prewarm_max and not crowded and not self._closing:
+            self._spawn(self._warm((tenant_id, conversation_id)), "prewarm")
+
+    async def _warm(self, key: Key) -> None:
+        described = await self._describe(*key)
+        if described is None:
+            return
+        with suppress(*START_FAULTS):
+            await self._ensure(key, *described)
+
+    @asynccontextmanager
+    async def lend(self, plan: Plan, options: AgentOptions) -> AsyncIterator[Place]:
+        """The conversation's place with its agent open, for one run; raises one of `START_FAULTS`."""
+        key = (plan.tenant_id, plan.conversation_id)
+        place = await self._ensure(key, plan, options)
+        place.busy = place.used = True
+        try:
+            if not place.agent.opened or not fits(place.agent.opened, options):
+                await place.agent.open(options)
+            yield place
+        finally:
+            await self._take_back(place)
+
+    async def _take_back(self, place: Place) -> None:
+        place.busy = False
+        place.used_at = time.monotonic()
+        async with self._freed:
+            self._freed.notify_all()
+        if not place.alive:
+            self._spawn(self._end(place), "end")
+
+    async def _ensure(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
+        place = self._places.get(key)
+        if place is not None and place.alive:
+            return place
+        starting = self._starting.get(key)
+        if starting is None:
+            starting = self._spawn(self._start(key, plan, options), "start sandbox")
+            self._starting[key] = starting
+        return await asyncio.shield(starting)
+
+    async def _start(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
+        try:
+            await self._make_room(key)
+            place = await self._starter.start(plan)
+            self._places[key] = place
+            place.receiving.add_done_callback(lambda _: self._fallen(place))
+            try:
+                await asyncio.wait_for(place.agent.open(options), self._settings.sandbox_start_timeout)
+            except (AgentFailed, TimeoutError) as error:
+                await self._end(place)
+                raise ServiceUnavailable("The agent could not be started.") from error
+            return place
+        finally:
+            self._starting.pop(key, None)
+
+    async def _make_room(self, key: Key) -> None:
+        former = self._places.get(key)
+        if former is not None:
+            await self._end(former)
+        while self._full:
+            async with self._freed:
+                await self._freed.wait_for(lambda: not self._full or self._idle)
+            if self._full and self._idle:
+                await self._end(min(self._idle, key=lambda place: (place.used, place.used_at)))
+
+    @property
+    def _full(self) -> bool:
+        return len(self._places) + len(self._starting) > self._settings.sandbox_max
+
+    @property
+    def _idle(self) -> list[Place]:
+        return [place for place in self._places.values() if not place.busy]
+
+    def _fallen(self, place: Place) -> None:
+        if not place.busy and not self._closing:
+            self._spawn(self._end(place), "end")
+
+    async def _end(self, place: Place) -> None:
+        if self._places.get(place.key) is place:
+            del self._places[place.key]
+        async with place.lock:
+            await self._starter.end(place)
+        async with self._freed:
+            self._freed.notify_all()
+
+    async def replace(self, place: Place) -> None:
+        """End a place that is of no more use; the next turn makes a new one."""
+        await self._end(place)
+
+    async def discard(self, tenant_id: TenantId, conversation_id: UUID) -> None:
+        """End a deleted conversation's place and remove its files; returns at once."""
+        self._spawn(self._discard((tenant_id, conversation_id)), "discard")
+
+    async def _discard(self, key: Key) -> None:
+        starting = self._starting.get(key)
+        if starting is not None:
+            await asyncio.wait([starting])
+        place = self._places.get(key)
+        if place is not None:
+            await self._end(place)
+        await self._starter.forget(key)
+
+    async def end_idle(self) -> None:
+        """End what nobody used for long."""
+        oldest = time.monotonic() - self._settings.sandbox_idle_seconds
+        for place in list(self._places.values()):
+            if not place.busy and place.used_at < oldest:
+                log.info("sandbox.idle", sandbox=place.sandbox.sandbox_id)
+                await self._end(place)
+
+    async def close(self) -> None:
+        """End every place."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await asyncio.gather(*(self._end(place) for place in list(self._places.values())))
+
+    def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.warning("sandbox.task_failed", task=task.get_name(), exc_info=error)

@@ -1,0 +1,116 @@
+"""Makes one conversation's place: sandbox, door, control socket, agent, in that order, or nothing at all."""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from app.database import Database, TenantId
+from app.infrastructure.runner_link import connect
+from app.infrastructure.sandboxes.contract import Limits, Sandbox, SandboxId, SandboxProvider, SandboxSpec
+from app.services.container.agent import Agent
+from app.services.container.place import Door, Doors, Key, Place
+from app.services.execution.plan import Plan
+from app.services.model_gate import Binding, Origin
+from app.services.transcript_service import Transcripts
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Where and how large places are."""
+
+    workspaces: Path
+    limits: Limits
+    owner: str
+    start_timeout: float
+
+
+class Starter:
+    """Starts and ends places; decides nothing."""
+
+    def __init__(self, provider: SandboxProvider, doors: Doors, database: Database, grounds: Grounds) -> None:
+        self._provider = provider
+        self._doors = doors
+        self._database = database
+        self._grounds = grounds
+
+    async def start(self, plan: Plan) -> Place:
+        """A place whose runner answers; its agent is not opened yet."""
+        begun = time.monotonic()
+        key = (plan.tenant_id, plan.conversation_id)
+        async with AsyncExitStack() as undo:
+            sandbox = await undo.enter_async_context(self._sandbox(plan))
+            binding = Binding(_origin(plan))
+            door = await undo.enter_async_context(self._door(sandbox, binding))
+            link = await connect(sandbox.control_folder, after=0, timeout=self._grounds.start_timeout)
+            agent = Agent(link, Transcripts(self._database, plan.tenant_id, plan.conversation_id))
+            receiving = asyncio.create_task(agent.run(), name=f"agent {plan.conversation_id}")
+            undo.pop_all()
+        log.info("sandbox.started", sandbox=sandbox.sandbox_id, seconds=round(time.monotonic() - begun, 3))
+        return Place(key, sandbox, door, binding, agent, receiving, used_at=time.monotonic())
+
+    @contextlib.asynccontextmanager
+    async def _sandbox(self, plan: Plan) -> AsyncIterator[Sandbox]:
+        spec = SandboxSpec(
+            sandbox_id=SandboxId(secrets.token_hex(8)),
+            workspace=await asyncio.to_thread(self._workspace, plan) if plan.workspace_enabled else None,
+            limits=self._grounds.limits,
+            labels={"owner": self._grounds.owner},
+        )
+        sandbox = await self._provider.create(spec)
+        try:
+            yield sandbox
+        finally:
+            await asyncio.shield(self._provider.destroy(sandbox.sandbox_id))
+
+    @contextlib.asynccontextmanager
+    async def _door(self, sandbox: Sandbox, binding: Binding) -> AsyncIterator[Door]:
+        door = await self._doors.open(sandbox.gateway_folder, binding, sandbox.peer_uid)
+        try:
+            yield door
+        finally:
+            await asyncio.shield(door.close())
+
+    def _workspace(self, plan: Plan) -> Path:
+        folder = self.workspace(plan.tenant_id, plan.conversation_id)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+    def workspace(self, tenant_id: TenantId, conversation_id: UUID) -> Path:
+        """The host folder of a conversation's files; named by ids alone, so that tenants cannot meet in it."""
+        return self._grounds.workspaces / tenant_id.encode().hex() / conversation_id.hex
+
+    async def end(self, place: Place) -> None:
+        """End everything of a place but its files."""
+        await place.cut_off()
+        await self._provider.destroy(place.sandbox.sandbox_id)
+
+    async def forget(self, key: Key) -> None:
+        """Remove a conversation's files."""
+        await asyncio.to_thread(shutil.rmtree, self.workspace(*key), onerror=_only_missing)
+
+
+def _only_missing(_call: Callable[..., object], path: str, failure: tuple[type, BaseException, object]) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        log.error("workspace.not_removed", path=path, reason=type(failure[1]).__name__)
+
+
+def _origin(plan: Plan) -> Origin:
+    return Origin(
+        tenant_id=plan.tenant_id,
+        user_id=plan.user_id,
+        conversation_id=plan.conversation_id,
+        session_id=plan.session_id,
+        run_id=None,
+        model_id=plan.model.model_id,
+    )
