@@ -149,6 +149,8 @@ class Runs(_Group):
     """Seconds a conversation's title may take after the answer is there."""
     request_max_mebibytes: Mebibytes = 8
     """Largest JSON body."""
+    upload_max_mebibytes: Mebibytes = 100
+    """Largest multipart body of a conversation's stream, all its files together."""
 
 
 class Sandboxes(_Group):
