@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Header, Request, Response
 
 from app.api.dependencies import Admin, PathTenant, PlatformWriting, TenantUser, Writing
-from app.schemas.common import ErrorEnvelope, Output, Page
+from app.schemas.common import Output, Page
+from app.schemas.errors import ErrorEnvelope
 from app.services.callers import Caller
 from app.services.idempotency import PLATFORM, Answer, KeyedRequest, Once, keyed_request
 

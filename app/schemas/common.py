@@ -1,4 +1,4 @@
-"""Types that several nouns share, the paging of lists and the envelope of errors."""
+"""Types that several nouns share, and the paging of lists."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -162,29 +162,3 @@ class PeriodQuery(BaseModel):
             detail = Detail("query.to_date", "must not be before from_date", "before_from_date")
             raise ValidationFailed(details=(detail,))
         return Period(start, end)
-
-
-class ErrorDetail(BaseModel):
-    """One fault of an input."""
-
-    field: str = Field(description="Dotted, beginning with its source, e.g. `body.model_id`.")
-    message: str
-    code: str
-
-
-class Error(BaseModel):
-    """What went wrong; some codes add members, e.g. `run_id`, `usage`, `retry_after`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    code: str = Field(description="In capitals, e.g. `NOT_FOUND`.")
-    message: str
-    details: list[ErrorDetail] | None
-    request_id: str = Field(description="As in `X-Request-ID`.")
-    timestamp: Moment
-
-
-class ErrorEnvelope(BaseModel):
-    """The body of every error answer."""
-
-    error: Error
