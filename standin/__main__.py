@@ -39,12 +39,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _announce(address: server.Address, port_file: Path | None) -> None:
-    sys.stdout.write(json.dumps({"url": address.url, **asdict(address)}) + "\n")
-    sys.stdout.flush()
     if port_file:
         unfinished = port_file.with_name(f"{port_file.name}.new")
         unfinished.write_text(f"{address.port}\n")
         unfinished.replace(port_file)
+    sys.stdout.write(json.dumps({"url": address.url, **asdict(address)}) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

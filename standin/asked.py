@@ -59,6 +59,7 @@ def parse_messages(model: str, operation: str, body: Json) -> Asked:
     _require(isinstance(body, dict), "Malformed input request: the body must be a JSON object")
     for field in ("anthropic_version", "max_tokens", "messages"):
         _require(field in body, f"Malformed input request: {field}: Field required")
+    _require(bool(body["messages"]), "messages: at least one message is required")
     for field in ("model", "stream"):
         _require(field not in body, f"Malformed input request: extraneous key [{field}] is not permitted")
     try:
@@ -97,7 +98,7 @@ def _turn(message: Mapping[str, Any]) -> Turn:
 def _block(block: Mapping[str, Any]) -> Block:
     match block["type"]:
         case "text":
-            return Block("text", block["text"])
+            return Block("text", str(block["text"]))
         case "tool_use":
             return Block("tool_use", str(block["input"]), block["name"], block["id"])
         case "tool_result":
@@ -115,7 +116,7 @@ def _result_text(content: Json) -> str:
 
 def parse_converse(model: str, operation: str, body: Json) -> Asked:
     """Read a Converse body."""
-    _require(isinstance(body, dict) and isinstance(body.get("messages"), list), "messages: Field required")
+    _require(isinstance(body, dict) and bool(body.get("messages")), "messages: at least one message is required")
     try:
         return Asked(
             model=model,
@@ -144,7 +145,7 @@ def _converse_turn(message: Mapping[str, Any]) -> Turn:
 
 def _converse_block(block: Mapping[str, Any]) -> Block:
     if "text" in block:
-        return Block("text", block["text"])
+        return Block("text", str(block["text"]))
     if use := block.get("toolUse"):
         return Block("tool_use", str(use["input"]), use["name"], use["toolUseId"])
     if result := block.get("toolResult"):

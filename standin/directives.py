@@ -158,8 +158,17 @@ def has_directive(text: str) -> bool:
 
 
 def without(text: str) -> str:
-    """The text with its directive lines' names taken away."""
-    return _LINE.sub("", text).strip()
+    """The text without its directives, but with the words of `@text`."""
+    kept: list[str] = []
+    reader = _Reader(text)
+    while match := _LINE.search(text, reader.position):
+        kept.append(text[reader.position : match.start()])
+        reader.position = match.end()
+        if match[1] == "text":
+            kept.append(reader.line())
+        else:
+            _read(Script(), match[1], reader)
+    return "".join([*kept, text[reader.position :]]).strip()
 
 
 def pieces(text: str) -> list[str]:

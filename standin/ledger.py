@@ -3,6 +3,7 @@
 The rule. A call answered with an error status counts no tokens. Of a stream, the input (with its cache counts) counts
 when the first frame of the answer is handed to the connection, and each delta's output when that delta is; a frame
 that was cut or damaged counts nothing. So a broken stream counts its whole input and the output in front of the break.
+An answer that is sent whole (`invoke`, `converse`) counts if it is sent undamaged, else nothing.
 `@usage` replaces the input counts at the start and the output count at the closing frames. `output_tokens_stated` is
 the last output count that the stream itself named. `finished` says that the answer went out to its end. A call for
 `count-tokens` is free: its counts stay 0.

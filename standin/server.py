@@ -6,7 +6,7 @@ import binascii
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from standin.tokens import Json
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _EVENT_STREAM = "application/vnd.amazon.eventstream"
+_REQUEST_ID = web.RequestKey("request_id", str)
 _GRACE = 0.5
 """Seconds that open answers get when the server ends."""
 
@@ -60,6 +61,33 @@ class _Connection:
         _hang_up(self._request)
 
 
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """A model call under way."""
+
+    request: web.Request
+    call: Call
+    began: float
+
+    def body(self, answer: answers.Answer, usage: tokens.Usage) -> bytes:
+        """The whole answer; its output is added to the usage."""
+        usage.output_tokens = playing.output_tokens(answer)
+        took = int((time.monotonic() - self.began) * 1000)
+        reason = playing.stop_reason(answer)
+        return _wire(self.call).whole(playing.written(answer), reason, usage, wires.Timing(took, took))
+
+
+_Sender = Callable[[_Exchange, asked.Asked, answers.Answer], Awaitable[web.StreamResponse]]
+
+
+def _undamaged(call: Call, body: bytes, usage: tokens.Usage) -> web.Response:
+    headers = {"x-amzn-RequestId": call.request_id}
+    if call.failure is None:
+        headers |= _token_headers(usage)
+    call.usage, call.output_tokens_stated, call.finished = usage, usage.output_tokens, call.failure is None
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
 def _hang_up(request: web.Request) -> None:
     if request.transport:
         request.transport.close()
@@ -96,15 +124,18 @@ class Standin:
     # --- model calls ---
 
     async def _streamed(self, request: web.Request) -> web.StreamResponse:
-        began = time.monotonic()
+        return await self._model_call(request, self._play)
+
+    async def _whole(self, request: web.Request) -> web.StreamResponse:
+        return await self._model_call(request, self._send_whole)
+
+    async def _model_call(self, request: web.Request, send: _Sender) -> web.StreamResponse:
+        """Read the question, send the answer, and close the call's entry whatever happens."""
         call = self._open(request)
+        exchange = _Exchange(request, call, time.monotonic())
         try:
             question, answer = await self._ask(request, call)
-            usage = self._input(question, answer)
-            connection = _Connection(request, {"x-amzn-RequestId": call.request_id, **_content_type(call)})
-            call.status = 200
-            await playing.Stream(connection, _wire(call), call, self.settings).play(answer, usage, began)
-            return connection.response
+            return await send(exchange, question, answer)
         except playing.Refused as refused:
             return _refusal(call, refused.kind)
         except asked.Malformed as error:
@@ -115,27 +146,17 @@ class Standin:
         finally:
             call.open = False
 
-    async def _whole(self, request: web.Request) -> web.StreamResponse:
-        began = time.monotonic()
-        call = self._open(request)
-        try:
-            question, answer = await self._ask(request, call)
-            await playing.linger(answer, self.settings)
-            body, usage = self._body(call, question, answer, began)
-            return await self._send_whole(request, call, answer, body, usage)
-        except playing.Refused as refused:
-            return _refusal(call, refused.kind)
-        except asked.Malformed as error:
-            return _malformed(call, str(error))
-        except (ConnectionResetError, asyncio.CancelledError):
-            call.failure = call.failure or "client_gone"
-            raise
-        finally:
-            call.open = False
+    async def _play(self, exchange: _Exchange, question: asked.Asked, answer: answers.Answer) -> web.StreamResponse:
+        call, usage = exchange.call, self._input(question, answer)
+        connection = _Connection(exchange.request, {"x-amzn-RequestId": call.request_id, **_content_type(call)})
+        call.status = 200
+        stream = playing.Stream(connection, _wire(call), call, self.settings)
+        await stream.play(answer, usage, exchange.began)
+        return connection.response
 
     def _open(self, request: web.Request) -> Call:
         operation = request.path.rpartition("/")[2]
-        request_id = request["id"] = str(uuid.uuid4())
+        request_id = request[_REQUEST_ID] = str(uuid.uuid4())
         message_id = f"msg_bdrk_{uuid.uuid4().hex}"
         return self.ledger.open(Call(message_id, request_id, request.match_info["model"], operation))
 
@@ -152,41 +173,34 @@ class Standin:
     async def _read(self, request: web.Request) -> bytes:
         body = await request.read()
         headers = list(request.headers.items())
-        self.ledger.record(Recorded(request.method, request.raw_path, headers, body, request.get("id", "")))
+        self.ledger.record(Recorded(request.method, request.raw_path, headers, body, request.get(_REQUEST_ID, "")))
         return body
 
     def _input(self, question: asked.Asked, answer: answers.Answer) -> tokens.Usage:
         return playing.apply_input(self._cache.count(question.model, question.pieces), answer.usage)
 
-    def _body(
-        self, call: Call, question: asked.Asked, answer: answers.Answer, began: float
-    ) -> tuple[bytes, tokens.Usage]:
-        usage = self._input(question, answer)
-        usage.output_tokens = playing.output_tokens(answer)
-        took = int((time.monotonic() - began) * 1000)
-        timing = wires.Timing(took, took)
-        return _wire(call).whole(playing.written(answer), playing.stop_reason(answer), usage, timing), usage
-
     async def _send_whole(
-        self, request: web.Request, call: Call, answer: answers.Answer, body: bytes, usage: tokens.Usage
+        self, exchange: _Exchange, question: asked.Asked, answer: answers.Answer
     ) -> web.StreamResponse:
         """Send the body, or what the script's failure leaves of it."""
+        call = exchange.call
+        await playing.linger(answer, self.settings)
+        usage = self._input(question, answer)
+        body = exchange.body(answer, usage)
         call.status, call.failure = 200, playing.failure_of_whole(answer)
         match call.failure:
             case None | "no_metrics":
-                pass
+                return _undamaged(call, body, usage)
             case "silence":
                 await asyncio.sleep(self.settings.silence)
-                _hang_up(request)
+                _hang_up(exchange.request)
+                return web.Response()
             case "empty":
-                return web.Response(body=b"", content_type="application/json")
+                return web.Response(content_type="application/json")
             case "cut" | "crc" | "missing_end":
                 return web.Response(body=body[: len(body) // 2], content_type="application/json")
             case kind:
                 raise playing.Refused(kind)
-        call.usage, call.output_tokens_stated, call.finished = usage, usage.output_tokens, call.failure is None
-        headers = {"x-amzn-RequestId": call.request_id, **_token_headers(usage)}
-        return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def _count_tokens(self, request: web.Request) -> web.Response:
         call = self._open(request)

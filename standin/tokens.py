@@ -13,6 +13,7 @@ Output: each delta of text, thinking or tool input counts its bytes / 4, rounded
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -100,8 +101,15 @@ def _ttl(marker: Json) -> Ttl | None:
 
 
 def _piece(block: dict[str, Any], marker: Ttl | None) -> Piece:
-    content = orjson.dumps({key: value for key, value in block.items() if key != "cache_control"})
+    content = _compact({key: value for key, value in block.items() if key != "cache_control"})
     return Piece(content, _tokens(block, content), marker)
+
+
+def _compact(block: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(block)
+    except TypeError:  # a lone surrogate, which orjson refuses
+        return json.dumps(block, separators=(",", ":")).encode()
 
 
 def _tokens(block: dict[str, Any], content: bytes) -> int:
