@@ -1,17 +1,20 @@
 """The engine, the two session types and the scopes that say whose rows a transaction may see."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, NewType
 from uuid import UUID
 
-from sqlalchemy import JSON, TIMESTAMP, MetaData, Text, Uuid, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import JSON, TIMESTAMP, MetaData, Text, Uuid, event, text
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from uuid_utils.compat import uuid7
+
+from app.errors import AppError, InvalidInput, ServiceUnavailable
 
 TenantId = NewType("TenantId", str)
 UserId = NewType("UserId", str)
@@ -19,6 +22,11 @@ UserId = NewType("UserId", str)
 TENANT_ROLE = "tenant_scope"
 PLATFORM_ROLE = "platform_scope"
 EVENT_ROLE = "event_scope"
+
+_UNAVAILABLE = ("08", "53", "57", "25006", "40001", "40P01", "58")
+"""SQLSTATEs, or their beginnings, of a server that cannot do it now but may in a moment."""
+_UNSTORABLE = frozenset({"22000", "22001", "22003", "22021", "22P05"})
+"""SQLSTATEs of values that no column can hold, such as the character U+0000."""
 
 _ENTER = text("SELECT set_config('role', :role, true), set_config('app.tenant_id', :tenant, true)")
 
@@ -97,13 +105,13 @@ class Database:
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that may append events of any tenant, and nothing else."""
-        async with self._engine.begin() as connection:
+        async with self._connected() as connection, connection.begin():
             await connection.execute(_ENTER, {"role": EVENT_ROLE, "tenant": ""})
             yield connection
 
     async def ping(self) -> None:
         """One round trip."""
-        async with self._engine.connect() as connection:
+        async with self._connected() as connection:
             await connection.execute(text("SELECT 1"))
 
     def pool_states(self) -> dict[str, int]:
@@ -115,7 +123,8 @@ class Database:
     async def _writing(self, role: str, tenant: str) -> AsyncIterator[Session]:
         async with Session(self._engine, expire_on_commit=False, autoflush=False) as session:
             async with session.begin():
-                await session.execute(_ENTER, {"role": role, "tenant": tenant})
+                with _reaching():
+                    await session.execute(_ENTER, {"role": role, "tenant": tenant})
                 yield session
             for effect in session.info.pop("effects", ()):
                 await effect()
@@ -123,9 +132,38 @@ class Database:
     @asynccontextmanager
     async def _reading(self, role: str, tenant: str) -> AsyncIterator[ReadSession]:
         async with ReadSession(self._engine, expire_on_commit=False, autoflush=False) as session, session.begin():
-            await session.execute(_ENTER, {"role": role, "tenant": tenant})
+            with _reaching():
+                await session.execute(_ENTER, {"role": role, "tenant": tenant})
             yield session
             await session.rollback()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        connection = self._engine.connect()
+        with _reaching():
+            await connection.start()
+        async with aclosing(connection):
+            yield connection
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Around whatever may have to connect first: nothing else in it can fail in these ways."""
+    try:
+        yield
+    except (OSError, PoolTimeout) as fault:
+        raise ServiceUnavailable from fault
+
+
+def _translated(context: ExceptionContext) -> AppError | None:
+    """What a failed statement or commit means to its caller; none leaves it to those who expect it."""
+    fault = context.original_exception
+    if not isinstance(fault, Exception):
+        return None
+    state = getattr(fault, "sqlstate", None) or ""
+    if context.is_disconnect or isinstance(fault, TimeoutError) or state.startswith(_UNAVAILABLE):
+        return ServiceUnavailable()
+    return InvalidInput("The input holds something that cannot be stored.") if state in _UNSTORABLE else None
 
 
 def driver_url(url: str) -> str:
@@ -143,7 +181,9 @@ async def open_database(url: str, *, pool_size: int, timeout: float) -> AsyncIte
         pool_timeout=timeout,
         pool_pre_ping=False,
         connect_args={"command_timeout": timeout, "timeout": timeout},
+        hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "handle_error", _translated)
     try:
         yield Database(engine)
     finally:
