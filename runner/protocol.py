@@ -2,7 +2,8 @@
 
 The backend connects, the runner listens. The backend's first line is `Attach`; the runner answers `Hello` and then
 every buffered frame after `Attach.after`, oldest first. Every other frame carries `seq` (1, 2, 3 … for the life of the
-runner) and stays buffered until an `Ack` names it or a later one. One connection at a time: a newer one replaces the older.
+runner) and stays buffered until an `Ack` names it or a later one. One connection at a time: a newer one replaces the
+older.
 """
 
 from typing import Annotated, Any, Literal
