@@ -1,6 +1,7 @@
 """Answers in the Converse format, read by the real botocore client."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
 from standin import server
-from tests.standin.client import MODEL, Client
+from tests.standin.client import MODEL, Client, messages_body
 
 TOOLS = {"tools": [{"toolSpec": {"name": "clock", "inputSchema": {"json": {"type": "object"}}}}]}
 
@@ -95,6 +96,14 @@ async def test_memory_and_caching_work_as_in_the_other_format(bedrock):
     counts = [(await whole(bedrock, said("hello"), system=system))["usage"] for _ in range(2)]
     assert [count["cacheWriteInputTokens"] for count in counts] == [100, 0]
     assert [count["cacheReadInputTokens"] for count in counts] == [0, 100]
+
+
+async def test_botocore_can_count_tokens_of_both_kinds_of_body(bedrock):
+    converse = {"converse": {"messages": said("hello")}}
+    messages = {"invokeModel": {"body": json.dumps(messages_body("hello")).encode()}}
+    for wanted in (converse, messages):
+        answer = await asyncio.to_thread(bedrock.count_tokens, modelId=MODEL, input=wanted)
+        assert answer["inputTokens"] == 5
 
 
 async def test_failures_are_what_botocore_knows_them_as(bedrock):
