@@ -29,6 +29,7 @@ GREATEST_INTEGER = 2_147_483_647
 GREATEST_PRICE = Decimal("99999999.999999")
 PRICE_DIGITS = 6
 
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?\Z")
 
 ABSENT: Any = Field(default_factory=lambda: None)
@@ -42,8 +43,8 @@ def _chosen(text: str) -> str:
 
 
 def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold the character U+0000")
+    if _NOT_STORABLE.search(text):
+        raise ValueError("must hold neither U+0000 nor half a surrogate pair")
     return text
 
 

@@ -1,0 +1,1 @@
+"""Statements on a real database."""

@@ -1,0 +1,1 @@
+"""What no tenant may see or do."""
