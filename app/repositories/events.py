@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, text
@@ -10,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import ReadSession, Session, TenantId
 from app.models.event import Event
+from app.schemas.events import Recorded
 
 _APPEND = text(
     """
@@ -50,14 +50,6 @@ class NewEvent:
     source_seq: int | None
 
 
-class Recorded(NamedTuple):
-    """A row as readers need it."""
-
-    seq: int
-    type: str
-    data: str
-
-
 async def append(connection: AsyncConnection, rows: Sequence[NewEvent]) -> set[tuple[TenantId, UUID]]:
     """Append events of many runs in one statement; returns the runs whose fence was stale, of which nothing is written.
 
@@ -83,7 +75,7 @@ class Events:
         self._session = session
         self._tenant_id = tenant_id
 
-    def _of_run(self, run_id: UUID) -> Select[tuple[int, str, str]]:
+    def _of_run(self, run_id: UUID) -> Select[int, str, str]:
         return (
             select(Event.seq, Event.type, Event.data)
             .where(Event.tenant_id == self._tenant_id, Event.run_id == run_id)
@@ -95,16 +87,24 @@ class Events:
         found = await self._session.execute(self._of_run(run_id).where(Event.seq > after).limit(limit))
         return [Recorded(*row) for row in found]
 
-    async def list_of_types(self, run_id: UUID, types: Sequence[str]) -> list[Recorded]:
-        """A run's events of certain types."""
-        return [
-            Recorded(*row) for row in await self._session.execute(self._of_run(run_id).where(Event.type.in_(types)))
-        ]
+    async def list_of_types(self, run_id: UUID, types: Sequence[str], after: int = 0) -> list[Recorded]:
+        """A run's events of certain types behind a cursor."""
+        wanted = self._of_run(run_id).where(Event.type.in_(types), Event.seq > after)
+        return [Recorded(*row) for row in await self._session.execute(wanted)]
 
     async def last_seq(self, run_id: UUID) -> int:
         """The number of the newest event; 0 before the first."""
         newest = select(func.max(Event.seq)).where(Event.tenant_id == self._tenant_id, Event.run_id == run_id)
         return await self._session.scalar(newest) or 0
+
+    async def last_seqs(self, run_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """The numbers of several runs' newest events."""
+        statement = (
+            select(Event.run_id, func.max(Event.seq))
+            .where(Event.tenant_id == self._tenant_id, Event.run_id.in_(run_ids))
+            .group_by(Event.run_id)
+        )
+        return {run_id: seq for run_id, seq in await self._session.execute(statement)}
 
     async def add(self, session: Session, run_id: UUID, events: Sequence[Recorded]) -> None:
         """Append inside a transaction that holds the run's row."""

@@ -5,7 +5,7 @@ A field with a default (always none) is left out of the wire when it has none; a
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -247,6 +247,15 @@ AnyEvent = Annotated[
 TERMINAL = "done"
 
 _UNICODE_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+class Recorded(NamedTuple):
+    """An event as the log keeps it and clients receive it."""
+
+    seq: int
+    type: str
+    data: str
+    """The JSON text of the frame's `data` line."""
 
 
 def encode(event: AnyEvent, seq: int, at: datetime) -> str:

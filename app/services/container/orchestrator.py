@@ -14,10 +14,10 @@ from app.database import TenantId
 from app.errors import AppError, ServiceUnavailable
 from app.infrastructure.runner_link import LinkLost
 from app.infrastructure.sandboxes.contract import SandboxUnavailable
+from app.services.agent_plan import Plan, fits
 from app.services.container.agent import AgentFailed
 from app.services.container.place import Key, Place
 from app.services.container.starter import Starter
-from app.services.execution.plan import Plan, fits
 from runner.protocol import AgentOptions
 
 log = structlog.get_logger()
@@ -80,12 +80,12 @@ class Orchestrator:
         place.used_at = time.monotonic()
         async with self._freed:
             self._freed.notify_all()
-        if not place.alive:
+        if not place.alive or not place.clean:
             self._spawn(self._end(place), "end")
 
     async def _ensure(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
         place = self._places.get(key)
-        if place is not None and place.alive:
+        if place is not None and place.alive and place.clean:
             return place
         starting = self._starting.get(key)
         if starting is None:
@@ -137,10 +137,6 @@ class Orchestrator:
             await self._starter.end(place)
         async with self._freed:
             self._freed.notify_all()
-
-    async def replace(self, place: Place) -> None:
-        """End a place that is of no more use; the next turn makes a new one."""
-        await self._end(place)
 
     async def discard(self, tenant_id: TenantId, conversation_id: UUID) -> None:
         """End a deleted conversation's place and remove its files; returns at once."""

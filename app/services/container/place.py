@@ -9,7 +9,7 @@ from uuid import UUID
 from app.database import TenantId
 from app.infrastructure.sandboxes.contract import Exit, Sandbox
 from app.services.container.agent import Agent
-from app.services.model_gate import Binding
+from app.services.model_gate import Binding, BoundRun
 
 Key = tuple[TenantId, UUID]
 
@@ -42,12 +42,29 @@ class Place:
     busy: bool = False
     used: bool = False
     """Whether a message ever reached it; before that it is only pre-warmed."""
+    clean: bool = True
+    """False from the begin of a turn until the agent said that it is over."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def alive(self) -> bool:
         """Whether its agent still listens."""
         return not self.receiving.done()
+
+    def begin_turn(self, run: BoundRun, fence: int) -> None:
+        """From now on what leaves the sandbox is that run's."""
+        self.clean = False
+        self.binding.run = run
+        self.agent.fence = fence
+
+    async def end_turn(self) -> None:
+        """Wait until every model call of the turn is in the ledger; later calls are no run's."""
+        if not self.clean:
+            await self.door.close()
+        try:
+            await self.binding.settled()
+        finally:
+            self.binding.run = None
 
     async def cut_off(self) -> None:
         """Close the way out first, then the control socket."""

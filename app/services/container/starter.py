@@ -13,12 +13,12 @@ from uuid import UUID
 
 import structlog
 
-from app.database import Database, TenantId
+from app.database import Database, TenantId, UserId
 from app.infrastructure.runner_link import connect
 from app.infrastructure.sandboxes.contract import Limits, Sandbox, SandboxId, SandboxProvider, SandboxSpec
+from app.services.agent_plan import Plan
 from app.services.container.agent import Agent
 from app.services.container.place import Door, Doors, Key, Place
-from app.services.execution.plan import Plan
 from app.services.model_gate import Binding, Origin
 from app.services.transcript_service import Transcripts
 
@@ -108,9 +108,8 @@ def _only_missing(_call: Callable[..., object], path: str, failure: tuple[type, 
 def _origin(plan: Plan) -> Origin:
     return Origin(
         tenant_id=plan.tenant_id,
-        user_id=plan.user_id,
+        user_id=UserId(plan.user_id),
         conversation_id=plan.conversation_id,
         session_id=plan.session_id,
-        run_id=None,
         model_id=plan.model.model_id,
     )

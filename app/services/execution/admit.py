@@ -12,8 +12,8 @@ from app.models.model import Model
 from app.repositories.admissions import Admissions, Beginning, Situation
 from app.repositories.runs import Claim
 from app.schemas.runs import RunRequest
+from app.services.agent_plan import ModelChoice, Plan, Wishes, choose
 from app.services.callers import Caller
-from app.services.execution.plan import ModelChoice, Plan, Wishes, choose
 from app.services.idempotency import KeyedRequest, reserve
 
 

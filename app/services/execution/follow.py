@@ -6,8 +6,8 @@ from contextlib import suppress
 from uuid import UUID
 
 from app.database import Database, TenantId
-from app.repositories.events import Events, Recorded
-from app.schemas.events import TERMINAL
+from app.repositories.events import Events
+from app.schemas.events import TERMINAL, Recorded
 from app.services.execution.run_log import RunLog
 from app.services.execution.wakeups import Wakeups
 

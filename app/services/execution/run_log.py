@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.errors import StaleOwner
-from app.repositories.events import NewEvent, Recorded
+from app.repositories.events import NewEvent
 from app.repositories.runs import Claim
-from app.schemas.events import AnyEvent, TextDelta, ThinkingDelta, ToolInputDelta, encode
+from app.schemas.events import AnyEvent, Recorded, TextDelta, ThinkingDelta, ToolInputDelta, encode
 
 TAIL_EVENTS = 2048
 PENDING_EVENTS = 4096
@@ -126,6 +126,10 @@ class RunLog:
     def concluded(self, events: Sequence[Recorded]) -> None:
         """Let readers have the last events, which another transaction recorded."""
         self._publish(events)
+
+    def close(self) -> None:
+        """Nothing follows here: wake the readers, so that they look elsewhere."""
+        self._publish(())
 
     def lose(self) -> None:
         """The run is somebody else's now: drop what waits and wake whoever waits for it."""

@@ -40,7 +40,7 @@ class Wakeups:
         self._signals: WeakValueDictionary[UUID, _Signal] = WeakValueDictionary()
         self._to_ring: set[str] = set()
         self._work = asyncio.Event()
-        self.on_cancel: Callable[[UUID], None] = lambda _: None
+        self.on_cancel: Callable[[UUID], object] = str
         """Told when another replica was asked to cancel a run."""
 
     def signal(self, run_id: UUID) -> asyncio.Event:

@@ -1,0 +1,186 @@
+"""One run, from its admission to its end, as its owner works on it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+
+import stamina
+import structlog
+
+from app.config import Settings
+from app.database import Database, UserId
+from app.errors import ServiceUnavailable, StaleOwner
+from app.infrastructure.metrics import AGENT_EXECUTION_DURATION, AGENT_EXECUTIONS
+from app.repositories.runs import Claim, Runs
+from app.schemas.events import Progress, Recorded
+from app.services.agent_plan import agent_options
+from app.services.container.agent import AgentFailed
+from app.services.container.orchestrator import START_FAULTS, Orchestrator
+from app.services.container.place import Place
+from app.services.execution import outcome as outcomes
+from app.services.execution.admit import Admitted
+from app.services.execution.conclude import conclude
+from app.services.execution.outcome import Outcome
+from app.services.execution.run_log import RunLog
+from app.services.execution.turn import Turn
+from app.services.model_gate import BoundRun, Origin
+from runner.protocol import Failed
+
+log = structlog.get_logger()
+
+Stop = Literal["cancel", "drain", "timeout"]
+
+STOPPED: dict[Stop, Outcome] = {
+    "cancel": outcomes.CANCELLED,
+    "drain": outcomes.INTERRUPTED,
+    "timeout": outcomes.TIMED_OUT,
+}
+INTERRUPT_SECONDS = 6.0
+"""The runner ends an interrupted turn within 5 s; after this the sandbox is ended instead."""
+CONCLUDE_SECONDS = 120.0
+"""How long the end of a run waits for a lost database."""
+
+MakeTitle = Callable[[Origin, str], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every run is worked on with."""
+
+    settings: Settings
+    database: Database
+    sandboxes: Orchestrator
+    make_title: MakeTitle
+
+
+class LiveRun:
+    """Works on one run. Whoever wants it to stop says so; it always ends by itself."""
+
+    def __init__(self, admitted: Admitted, run_log: RunLog, workshop: Workshop) -> None:
+        self.admitted = admitted
+        self.log = run_log
+        self._workshop = workshop
+        self._stop: Stop | None = None
+        self._place: Place | None = None
+        self._working: asyncio.Task[Outcome] | None = None
+        self._title: asyncio.Task[str | None] | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """The run as it is ours."""
+        return self.admitted.claim
+
+    def stop(self, why: Stop) -> None:
+        """Have it end soon; the first reason counts."""
+        if self._stop is not None:
+            return
+        self._stop = why
+        if self._place is not None and self._working is not None:
+            self._place.agent.interrupt()
+            asyncio.get_running_loop().call_later(INTERRUPT_SECONDS, self._working.cancel)
+        elif self._working is not None:
+            self._working.cancel()
+
+    def lose(self) -> None:
+        """It belongs to another replica now: stop without a word."""
+        self.log.lose()
+        if self._working is not None:
+            self._working.cancel()
+
+    async def drive(self) -> None:
+        """Work until the run has ended."""
+        begun = time.monotonic()
+        claim = self.claim
+        structlog.contextvars.bind_contextvars(run_id=str(claim.run_id), tenant_id=claim.tenant_id)
+        try:
+            outcome = await self._outcome()
+            await self._conclude(outcome)
+        except StaleOwner:
+            log.warning("run.lost")
+            return
+        seconds = time.monotonic() - begun
+        AGENT_EXECUTIONS.labels(outcome.status).inc()
+        AGENT_EXECUTION_DURATION.observe(seconds)
+        log.info("run.ended", status=outcome.status, seconds=round(seconds, 3))
+
+    async def _outcome(self) -> Outcome:
+        if self.admitted.context_full:
+            return outcomes.CONTEXT_FULL
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._workshop.settings.runs.run_timeout, self.stop, "timeout")
+        self._working = asyncio.create_task(self._work(), name="work")
+        if self._stop is not None:
+            self._working.cancel()
+        try:
+            outcome = await self._working
+        except asyncio.CancelledError:
+            if self._stop is None:
+                raise
+            return STOPPED[self._stop]
+        finally:
+            timer.cancel()
+        return outcome if self._stop is None or outcome.status == "succeeded" else STOPPED[self._stop]
+
+    async def _work(self) -> Outcome:
+        plan = self.admitted.plan
+        self.log.append([Progress(type="setup", message="Preparing the sandbox")], datetime.now(UTC))
+        options = agent_options(plan, self.admitted.wishes, self._workshop.settings.models.anthropic_haiku_model)
+        async with AsyncExitStack() as held:
+            try:
+                place = await held.enter_async_context(self._workshop.sandboxes.lend(plan, options))
+            except START_FAULTS as error:
+                return _not_started(error)
+            return await self._turn(place)
+
+    async def _turn(self, place: Place) -> Outcome:
+        claim, plan = self.claim, self.admitted.plan
+        marking = asyncio.create_task(self._mark_running(), name="mark running")
+        place.begin_turn(BoundRun(claim.run_id, UserId(plan.user_id), plan.model.model_id), claim.fence)
+        self._place = place
+        try:
+            return await Turn(self.admitted, self.log, place, partial(self._begin_title, place.binding.origin)).relay()
+        finally:
+            self._place = None
+            await asyncio.wait([marking])
+            await place.end_turn()
+
+    async def _mark_running(self) -> None:
+        claim = self.claim
+        async with self._workshop.database.tenant(claim.tenant_id) as session:
+            await Runs(session, claim.tenant_id).mark_running(session, claim)
+
+    def _begin_title(self, origin: Origin) -> None:
+        if self.admitted.first_turn and self._title is None:
+            words = self._workshop.make_title(origin, self.admitted.prompt)
+            self._title = asyncio.ensure_future(words)
+
+    async def _finished_title(self) -> str | None:
+        if self._title is None:
+            return None
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(self._title, self._workshop.settings.runs.title_timeout)
+        return None
+
+    async def _conclude(self, outcome: Outcome) -> None:
+        await self.log.settled()
+        title = await self._finished_title()
+        last = await self._write_end(replace(outcome, title=title))
+        self.log.concluded(last)
+
+    @stamina.retry(on=ServiceUnavailable, timeout=CONCLUDE_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
+    async def _write_end(self, outcome: Outcome) -> tuple[Recorded, ...]:
+        claim = self.claim
+        async with self._workshop.database.tenant(claim.tenant_id) as session:
+            return await conclude(session, claim, outcome, self.admitted.plan.model.context_window)
+
+
+def _not_started(error: Exception) -> Outcome:
+    log.warning("run.no_sandbox", exc_info=error)
+    if isinstance(error, AgentFailed) and isinstance(error.failure, Failed):
+        return outcomes.of_failure(error.failure)
+    return outcomes.NO_SANDBOX
