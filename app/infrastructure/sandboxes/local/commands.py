@@ -143,7 +143,7 @@ def writable(plan: Plan) -> list[str]:
     limits = plan.limits
     own = any(bind.target == WORKSPACE for bind in plan.binds)
     return [
-        *("--proc", "/proc", "--dev", "/dev"),
+        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
         *tmpfs("1777", "/dev/shm", limits),  # noqa: S108 - a path inside
         *("--remount-ro", "/dev"),
         *tmpfs("1777", "/tmp", limits),  # noqa: S108 - a path inside

@@ -1,0 +1,1 @@
+"""A stand-in for the runner: inside a sandbox, it does what a test asks."""
