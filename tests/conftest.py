@@ -1,3 +1,3 @@
 """What all tests can ask for."""
 
-pytest_plugins = ["tests.services", "tests.databases"]
+pytest_plugins = ["tests.services", "tests.databases", "tests.logs"]

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 import structlog
+from yarl import URL
 
 from app.core.app_factory import create_app
 from tests.edge import INTERNALS, KEY, edge, edge_app, edge_settings
@@ -85,7 +86,7 @@ async def test_strange_names_in_a_body_are_not_echoed(caller: aiohttp.ClientSess
 
 @pytest.mark.parametrize("item_id", ["hunter2", "1", "0190f2e5", "%00", "..%2f", "'--"])
 async def test_a_malformed_id_in_the_path_is_an_unknown_one(caller: aiohttp.ClientSession, item_id: str) -> None:
-    async with caller.put(f"{caller._base_url}api/trial/items/{item_id}") as answer:
+    async with caller.put(URL(f"{caller._base_url}/api/trial/items/{item_id}", encoded=True)) as answer:
         await error_of(answer, 404, "NOT_FOUND")
         assert "hunter2" not in await answer.text()
 
