@@ -65,6 +65,13 @@ class Box:
         """Run text in the probe; what it names `result` comes back."""
         return await self._ask({"python": text})
 
+    async def refused(self, statement: str) -> int:
+        """The errno with which a statement fails in the probe; 0 when it does not."""
+        return await self.python(
+            f"import os, socket, stat\ntry:\n    {statement}; result = 0\n"
+            "except OSError as error:\n    result = error.errno"
+        )
+
     async def command(self, *words: str) -> Done:
         """Run a program in `/workspace`."""
         return Done(**await self._ask({"command": words}))

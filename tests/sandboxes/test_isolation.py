@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import json
 import os
 import platform
 import shutil
@@ -15,7 +14,7 @@ import pytest
 
 from app.infrastructure.sandboxes.contract import Mount
 from app.infrastructure.unix_sockets import reachable
-from tests.sandboxes.boxes import PROBE, ROOT, Box
+from tests.sandboxes.boxes import ROOT, Box
 from tests.sandboxes.conftest import CANARY, Make
 
 NEW_USER, NEW_NAMESPACE = 0x10000000, 0x00020000
@@ -119,13 +118,13 @@ async def test_sandboxes_started_by_root_have_different_uids(make: Make):
 async def test_the_gateway_sees_the_promised_uid_as_its_peer(box: Box):
     with reachable(box.sandbox.gateway_folder) as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/gateway.sock")
-        os.chmod(f"{folder}/gateway.sock", 0o666)
+        Path(folder, "gateway.sock").chmod(0o666)
         listener.listen()
         await box.python("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/gateway/gateway.sock')")
         with listener.accept()[0] as connection:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         assert int.from_bytes(credentials[4:8], "little") == box.sandbox.peer_uid
-        os.unlink(f"{folder}/gateway.sock")
+        Path(folder, "gateway.sock").unlink()
 
 
 # --- what can be seen -------------------------------------------------------------------------------------------------
@@ -214,9 +213,7 @@ async def test_memory_of_another_process_cannot_be_changed_into_an_escape(box: B
     ],
 )
 async def test_only_the_given_places_can_be_written(box: Box, folder: str):
-    number = await box.python(
-        f"import errno\ntry:\n    open('{folder}/mark', 'w').close(); result = 0\nexcept OSError as error:\n    result = error.errno"
-    )
+    number = await box.refused(f"open('{folder}/mark', 'w')")
     assert number in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
@@ -278,10 +275,9 @@ async def test_the_gateways_socket_cannot_be_replaced(box: Box):
                 "os.symlink('/tmp', '/run/gateway/link')",
                 "socket.socket(socket.AF_UNIX).bind('/run/gateway/second.sock')",
             ):
-                text = f"import os, socket\ntry:\n    {attempt}; result = 0\nexcept OSError as error:\n    result = error.errno"
-                assert await box.python(text) in {errno.EROFS, errno.EPERM, errno.EACCES, errno.EBUSY}, attempt
+                assert await box.refused(attempt) in {errno.EROFS, errno.EPERM, errno.EACCES, errno.EBUSY}, attempt
         finally:
-            os.unlink(f"{folder}/gateway.sock")
+            Path(folder, "gateway.sock").unlink()
 
 
 async def test_files_cannot_be_linked_or_moved_out_of_their_mount(box: Box):
@@ -289,8 +285,7 @@ async def test_files_cannot_be_linked_or_moved_out_of_their_mount(box: Box):
         "os.link('/etc/passwd', '/workspace/passwd')",
         "os.rename('/run/control/control.sock', '/workspace/s')",
     ):
-        text = f"import os\ntry:\n    {attempt}; result = 0\nexcept OSError as error:\n    result = error.errno"
-        assert await box.python(text) in {errno.EXDEV, errno.EPERM, errno.EROFS}
+        assert await box.refused(attempt) in {errno.EXDEV, errno.EPERM, errno.EROFS}
 
 
 # --- system calls -----------------------------------------------------------------------------------------------------
@@ -333,8 +328,8 @@ async def test_raw_and_unusual_internet_sockets_are_refused(box: Box):
 
 
 async def test_devices_cannot_be_made_but_named_pipes_can(box: Box):
-    text = "import os, stat\ntry:\n    os.mknod('/workspace/device', stat.S_IFCHR | 0o600, os.makedev(1, 3)); result = 0\nexcept OSError as error:\n    result = error.errno"
-    assert await box.python(text) == errno.EPERM
+    attempt = "os.mknod('/workspace/device', stat.S_IFCHR | 0o600, os.makedev(1, 3))"
+    assert await box.refused(attempt) == errno.EPERM
     assert (await box.command("mkfifo", "/tmp/pipe")).code == 0
 
 
@@ -364,10 +359,10 @@ async def test_a_call_by_the_x32_table_ends_the_process(box: Box):
 async def test_there_is_no_network_but_the_private_loopback(box: Box):
     devices = await box.python("result = [line.split(':')[0].strip() for line in open('/proc/net/dev') if ':' in line]")
     assert devices == ["lo"]
-    text = "import socket\ntry:\n    socket.create_connection(('{}', {}), 2); result = 0\nexcept OSError as error:\n    result = error.errno"
-    assert await box.python(text.format("192.0.2.1", 443)) == errno.ENETUNREACH
+    assert await box.refused("socket.create_connection(('192.0.2.1', 443), 2)") == errno.ENETUNREACH
     with socket.create_server(("127.0.0.1", 0)) as hosts:
-        assert await box.python(text.format("127.0.0.1", hosts.getsockname()[1])) == errno.ECONNREFUSED
+        attempt = f"socket.create_connection({hosts.getsockname()}, 2)"
+        assert await box.refused(attempt) == errno.ECONNREFUSED
 
 
 async def test_the_private_loopback_works(box: Box):
@@ -380,9 +375,8 @@ async def test_the_private_loopback_works(box: Box):
 
 
 async def test_names_outside_are_not_resolved(box: Box):
-    text = "import socket\ntry:\n    socket.getaddrinfo('example.com', 443); result = ''\nexcept socket.gaierror as error:\n    result = str(error)"
     async with asyncio.timeout(5):
-        assert await box.python(text) != ""
+        assert await box.refused("socket.getaddrinfo('example.com', 443)") in {socket.EAI_AGAIN, socket.EAI_NONAME}
     assert await box.python("import socket; result = socket.gethostbyname('localhost')") == "127.0.0.1"
 
 
@@ -390,8 +384,8 @@ async def test_the_hosts_abstract_sockets_are_out_of_reach(box: Box):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0sandbox-test-door")
         listener.listen()
-        text = "import socket\ntry:\n    socket.socket(socket.AF_UNIX).connect('\\0sandbox-test-door'); result = 0\nexcept OSError as error:\n    result = error.errno"
-        assert await box.python(text) == errno.ECONNREFUSED
+        attempt = r"socket.socket(socket.AF_UNIX).connect('\0sandbox-test-door')"
+        assert await box.refused(attempt) == errno.ECONNREFUSED
 
 
 # --- what must work ---------------------------------------------------------------------------------------------------
@@ -435,7 +429,8 @@ async def test_node_works(box: Box):
         "require('fs').writeFileSync('/tmp/n', 'x'); console.log(require('os').cpus().length > 0);"
         "const server = http.createServer((q, a) => a.end('ok')).listen(0, '127.0.0.1', () =>"
         " http.get({port: server.address().port, host: '127.0.0.1'}, a => { console.log(a.statusCode); server.close();"
-        " new Worker('require(\"worker_threads\").parentPort.postMessage(7)', {eval: true}).on('message', console.log); }));"
+        " new Worker('require(\"worker_threads\").parentPort.postMessage(7)', {eval: true})"
+        "  .on('message', console.log); }));"
         "console.log(require('child_process').execSync('echo child').toString().trim());",
     )
     assert done.code == 0, done.err
@@ -444,9 +439,3 @@ async def test_node_works(box: Box):
 
 async def test_the_host_name_tells_nothing(box: Box):
     assert (await box.command("uname", "-n")).out.strip() == "sandbox"
-
-
-async def test_the_probe_is_the_runner_of_these_tests(box: Box):
-    assert sorted(await box.python("import os; result = os.listdir('/opt/runner/runner')")) == sorted(
-        json.loads(json.dumps([path.name for path in PROBE.iterdir()]))
-    )
