@@ -10,6 +10,7 @@ from starlette.types import Lifespan, Scope
 from app import NAME, VERSION
 from app.api import health, models, tenants
 from app.api.conversations import router as conversations
+from app.api.conversations import runs
 from app.config import Settings
 from app.core import documentation, metrics_endpoint
 from app.core.documentation import DocumentedApi, add_documentation
@@ -79,6 +80,7 @@ def _add_routers(app: FastAPI, settings: Settings) -> None:
     app.include_router(tenants.router)
     app.include_router(models.router)
     app.include_router(conversations.router)
+    app.include_router(runs.router)
     if settings.server.metrics_enabled:
         app.include_router(metrics_endpoint.router)
 

@@ -64,6 +64,38 @@ async def differences(owner_url: str) -> str | None:
         await asyncio.shield(engine.dispose())
 
 
-def current(connection: Connection) -> str | None:
-    """The revision the database is at."""
+_POWERS = text(
+    """
+    SELECT rolsuper OR rolbypassrls OR rolcreaterole
+           OR EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid AND relkind IN ('r', 'p', 'v'))
+           OR EXISTS (SELECT FROM pg_class, pg_roles AS owner
+                      WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND owner.oid = relowner
+                        AND pg_has_role(pg_roles.oid, owner.oid, 'MEMBER'))
+    FROM pg_roles WHERE rolname = current_user
+    """
+)
+
+
+class UnfitDatabase(Exception):
+    """The server must not start on this database; the message says why."""
+
+
+async def check_schema(app_url: str) -> None:
+    """Raises `UnfitDatabase` for a login that could pass row-level security, and for a schema of another version."""
+    engine = create_async_engine(driver_url(app_url))
+    try:
+        async with engine.connect() as connection:
+            if await connection.scalar(_POWERS):
+                raise UnfitDatabase(
+                    "DATABASE_URL names a superuser or an owner of tables: use a login that owns nothing."
+                )
+            await connection.execute(text(f"SET LOCAL ROLE {PLATFORM_ROLE}"))
+            found = await connection.run_sync(_current)
+    finally:
+        await asyncio.shield(engine.dispose())
+    if found != head():
+        raise UnfitDatabase(f"The schema is at {found}, this version needs {head()}: run ./dev migrate.")
+
+
+def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()

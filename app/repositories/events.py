@@ -100,11 +100,11 @@ class Events:
     async def last_seqs(self, run_ids: Sequence[UUID]) -> dict[UUID, int]:
         """The numbers of several runs' newest events."""
         statement = (
-            select(Event.run_id, func.max(Event.seq))
+            select(Event.run_id, func.max(Event.seq).label("seq"))
             .where(Event.tenant_id == self._tenant_id, Event.run_id.in_(run_ids))
             .group_by(Event.run_id)
         )
-        return {run_id: seq for run_id, seq in await self._session.execute(statement)}
+        return {row.run_id: row.seq for row in await self._session.execute(statement)}
 
     async def add(self, session: Session, run_id: UUID, events: Sequence[Recorded]) -> None:
         """Append inside a transaction that holds the run's row."""

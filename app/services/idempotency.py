@@ -3,17 +3,24 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from app.database import Session, TenantId
-from app.errors import Conflict, InvalidInput, ValidationFailed
+import structlog
+
+from app.database import Database, Session, TenantId
+from app.errors import Conflict, InvalidInput, ServiceUnavailable, ValidationFailed
 from app.models.idempotency_key import IdempotencyKey
-from app.repositories.idempotency_keys import IdempotencyKeys
+from app.repositories.idempotency_keys import IdempotencyKeys, purge
 from app.schemas.common import Output
 
 PLATFORM = TenantId("*")
 """Scope of requests that belong to no tenant."""
+
+log = structlog.get_logger()
+
+KEPT = timedelta(hours=25)
 
 _KEY = re.compile(r"[!-~]{1,255}\Z")
 
@@ -65,6 +72,15 @@ async def reserve(session: Session, tenant_id: TenantId, asked: KeyedRequest | N
     if await keys.reserve(asked.key, asked.fingerprint, run_id):
         return None
     return (await _earlier(keys, asked)).run_id
+
+
+async def forget_old(database: Database) -> None:
+    """Forget what was answered more than a day ago; tried again in the next round when the database is away."""
+    try:
+        async with database.platform() as session:
+            await purge(session, KEPT)
+    except ServiceUnavailable:
+        log.warning("idempotency_keys.not_purged")
 
 
 class Once:

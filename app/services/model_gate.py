@@ -64,10 +64,14 @@ class OpenCalls:
 
         return end
 
-    async def settled(self) -> None:
-        """Wait for every call begun so far. Raises `UsageNotRecorded`, once, when a row had to be given up."""
+    async def idle(self) -> None:
+        """Wait for every call begun so far."""
         if self._open:
             await asyncio.wait(set(self._open))
+
+    async def settled(self) -> None:
+        """As `idle`. Raises `UsageNotRecorded`, once, when a row had to be given up."""
+        await self.idle()
         lost, self._lost = self._lost, False
         if lost:
             raise UsageNotRecorded

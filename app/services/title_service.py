@@ -38,14 +38,16 @@ class TitleService:
     async def title_for(self, origin: Origin, user_text: str, deadline: float) -> str | None:
         """A title of at most 60 characters; none when there is none within that many seconds.
 
-        The call is recorded under the origin, whose `calls.settled()` waits for it.
+        Returns when the call is in the ledger; whoever does not wait for that asks the origin's `calls.settled()`.
         """
+        title = None
         try:
             async with asyncio.timeout(deadline):
-                return _clean(_text(await self._ask(origin, user_text)))
+                title = _clean(_text(await self._ask(origin, user_text)))
         except (AppError, TimeoutError, ValueError, LookupError, TypeError) as error:
             log.warning("title.failed", reason=type(error).__name__)
-            return None
+        await origin.calls.idle()
+        return title
 
     async def _ask(self, origin: Origin, user_text: str) -> bytes:
         answer = bytearray()

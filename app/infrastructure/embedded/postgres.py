@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from app.infrastructure.embedded.claims import claimed
-from app.infrastructure.embedded.quarters import Quarters, find_quarters, make_folder
+from app.infrastructure.embedded.quarters import Quarters, find_quarters, make_empty
 from app.infrastructure.embedded.supervision import Service, run_to_end, running
 from app.infrastructure.unix_sockets import reachable
 
@@ -86,7 +86,7 @@ async def _initialise(folder: Path, quarters: Quarters, lock: int) -> None:
     """Makes the data folder whole under another name first: a crash on the way leaves nothing half done."""
     unfinished = folder / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    make_folder(unfinished, quarters)
+    make_empty(unfinished, quarters)
     data = f"{quarters.data}/unfinished"
     await run_to_end(quarters.command(f"{PROGRAMS}/initdb", *INITDB, "-D", data), folder, lock)
     single = quarters.command(f"{PROGRAMS}/postgres", "--single", "-j", "-D", data, *_options(SETTINGS), "postgres")
@@ -114,8 +114,7 @@ def _options(settings: Mapping[str, str]) -> tuple[str, ...]:
 def _clear(folder: Path, quarters: Quarters) -> None:
     """The lock proves that no server runs here, so a process id left behind can only mislead."""
     (folder / "data" / "postmaster.pid").unlink(missing_ok=True)
-    shutil.rmtree(folder / "socket", ignore_errors=True)
-    make_folder(folder / "socket", quarters)
+    make_empty(folder / "socket", quarters)
 
 
 def _is_ready(pid_file: Path, pid: int) -> bool:

@@ -94,8 +94,10 @@ def _neutral(shown: Iterable[Path]) -> str:
     return next(name for name in NEUTRAL if Path(name).is_dir() and not any(p.is_relative_to(name) for p in shown))
 
 
-def make_folder(path: Path, quarters: Quarters) -> None:
-    """An empty folder that only the server (and root) may enter."""
-    path.mkdir(mode=0o700)
+def make_empty(path: Path, quarters: Quarters) -> None:
+    """An empty folder that only the server and root may enter; one that exists is emptied, not replaced."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    for left in path.iterdir():
+        left.unlink()
     if quarters.uid != os.geteuid():
         os.chown(path, quarters.uid, quarters.uid)

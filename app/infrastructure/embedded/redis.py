@@ -1,6 +1,5 @@
 """An embedded Redis: in memory only, reached through a unix socket only."""
 
-import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from app.infrastructure.embedded.claims import claimed
-from app.infrastructure.embedded.quarters import Quarters, find_quarters, make_folder
+from app.infrastructure.embedded.quarters import Quarters, find_quarters, make_empty
 from app.infrastructure.embedded.supervision import Service, running
 from app.infrastructure.unix_sockets import reachable
 
@@ -48,15 +47,10 @@ def _service(folder: Path, quarters: Quarters, lock: int) -> Service:
         command=quarters.command(f"{PACKAGE}/bin/redis-server", *OPTIONS, "--dir", f"{quarters.data}/socket"),
         folder=folder,
         lock=lock,
-        prepare=partial(_clear, folder, quarters),
+        prepare=partial(make_empty, folder / "socket", quarters),
         ready=partial(_is_ready, folder),
         stop_signal=signal.SIGTERM,
     )
-
-
-def _clear(folder: Path, quarters: Quarters) -> None:
-    shutil.rmtree(folder / "socket", ignore_errors=True)
-    make_folder(folder / "socket", quarters)
 
 
 def _is_ready(folder: Path, _pid: int) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +145,10 @@ class Journal:
         self._path = path
 
     def append(self, words: bytes) -> None:
+        with suppress(OSError):  # a full disk must not stop the reading, or the server would wait for it
+            self._append(words)
+
+    def _append(self, words: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(words) > LOG_BYTES:
             self._path.replace(self._path.with_suffix(".1"))
         with self._path.open("ab") as file:

@@ -12,6 +12,13 @@ import structlog
 from app.config import Sandboxes as SandboxSettings
 from app.database import TenantId
 from app.errors import AppError, ServiceUnavailable
+from app.infrastructure.metrics import (
+    WORKSPACE_ACTIVE_CONTAINERS,
+    WORKSPACE_CONTAINER_STARTUP,
+    WORKSPACE_REQUESTS,
+    WORKSPACE_WARM_POOL_ACQUIRE,
+    WORKSPACE_WARM_POOL_SIZE,
+)
 from app.infrastructure.runner_link import LinkLost
 from app.infrastructure.sandboxes.contract import SandboxUnavailable
 from app.services.agent_plan import Plan, fits
@@ -42,6 +49,13 @@ class Orchestrator:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._freed = asyncio.Condition()
         self._closing = False
+        self._failing = False
+        """Whether the newest attempt to start a sandbox failed."""
+
+    async def check(self) -> None:
+        """Raises `ServiceUnavailable` when sandboxes cannot be made."""
+        if self._failing:
+            raise ServiceUnavailable
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -65,9 +79,14 @@ class Orchestrator:
     @asynccontextmanager
     async def lend(self, plan: Plan, options: AgentOptions) -> AsyncIterator[Place]:
         """The conversation's place with its agent open, for one run; raises one of `START_FAULTS`."""
+        begun = time.monotonic()
         key = (plan.tenant_id, plan.conversation_id)
+        waited_for = "cold" if self._fit(key) is None else "hot" if self._places[key].used else "warm"
         place = await self._ensure(key, plan, options)
         place.busy = place.used = True
+        self._count()
+        WORKSPACE_REQUESTS.labels(waited_for).inc()
+        WORKSPACE_WARM_POOL_ACQUIRE.observe(time.monotonic() - begun)
         try:
             if not place.agent.opened or not fits(place.agent.opened, options):
                 await place.agent.open(options)
@@ -83,9 +102,13 @@ class Orchestrator:
         if not place.alive or not place.clean:
             self._spawn(self._end(place), "end")
 
-    async def _ensure(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
+    def _fit(self, key: Key) -> Place | None:
         place = self._places.get(key)
-        if place is not None and place.alive and place.clean:
+        return place if place is not None and place.alive and place.clean else None
+
+    async def _ensure(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
+        place = self._fit(key)
+        if place is not None:
             return place
         starting = self._starting.get(key)
         if starting is None:
@@ -94,19 +117,38 @@ class Orchestrator:
         return await asyncio.shield(starting)
 
     async def _start(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
+        begun = time.monotonic()
         try:
             await self._make_room(key)
-            place = await self._starter.start(plan)
-            self._places[key] = place
-            place.receiving.add_done_callback(lambda _: self._fallen(place))
-            try:
-                await asyncio.wait_for(place.agent.open(options), self._settings.sandbox_start_timeout)
-            except (AgentFailed, TimeoutError) as error:
-                await self._end(place)
-                raise ServiceUnavailable("The agent could not be started.") from error
-            return place
+            place = await self._opened(plan, options)
+        except START_FAULTS:
+            self._failing = True
+            WORKSPACE_REQUESTS.labels("failed").inc()
+            raise
         finally:
-            self._starting.pop(key, None)
+            del self._starting[key]
+        self._failing = False
+        self._places[key] = place
+        self._count()
+        place.receiving.add_done_callback(lambda _: self._fallen(place))
+        WORKSPACE_CONTAINER_STARTUP.observe(time.monotonic() - begun)
+        return place
+
+    async def _opened(self, plan: Plan, options: AgentOptions) -> Place:
+        place = await self._starter.start(plan)
+        try:
+            await asyncio.wait_for(place.agent.open(options), self._settings.sandbox_start_timeout)
+        except BaseException as error:
+            await asyncio.shield(self._starter.end(place))
+            if isinstance(error, TimeoutError):
+                raise ServiceUnavailable("The agent did not start in time.") from error
+            raise
+        return place
+
+    def _count(self) -> None:
+        waiting, living = self.counts
+        WORKSPACE_WARM_POOL_SIZE.set(waiting)
+        WORKSPACE_ACTIVE_CONTAINERS.set(living)
 
     async def _make_room(self, key: Key) -> None:
         former = self._places.get(key)
@@ -133,6 +175,7 @@ class Orchestrator:
     async def _end(self, place: Place) -> None:
         if self._places.get(place.key) is place:
             del self._places[place.key]
+            self._count()
         async with place.lock:
             await self._starter.end(place)
         async with self._freed:

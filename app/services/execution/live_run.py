@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -45,7 +45,8 @@ INTERRUPT_SECONDS = 6.0
 CONCLUDE_SECONDS = 120.0
 """How long the end of a run waits for a lost database."""
 
-MakeTitle = Callable[[Origin, str], Awaitable[str | None]]
+MakeTitle = Callable[[Origin, str, float], Awaitable[str | None]]
+"""From the account, the user's words and the seconds it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,19 +157,13 @@ class LiveRun:
 
     def _begin_title(self, origin: Origin) -> None:
         if self.admitted.first_turn and self._title is None:
-            words = self._workshop.make_title(origin, self.admitted.prompt)
+            deadline = self._workshop.settings.runs.title_timeout
+            words = self._workshop.make_title(origin, self.admitted.prompt, deadline)
             self._title = asyncio.ensure_future(words)
-
-    async def _finished_title(self) -> str | None:
-        if self._title is None:
-            return None
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(self._title, self._workshop.settings.runs.title_timeout)
-        return None
 
     async def _conclude(self, outcome: Outcome) -> None:
         await self.log.settled()
-        title = await self._finished_title()
+        title = await self._title if self._title is not None else None
         last = await self._write_end(replace(outcome, title=title))
         self.log.concluded(last)
 
