@@ -1,11 +1,10 @@
 """Makes one conversation's place: sandbox, door, control socket, agent, in that order, or nothing at all."""
 
 import asyncio
-import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ import structlog
 
 from app.database import Database, TenantId, UserId
 from app.infrastructure.runner_link import connect
-from app.infrastructure.sandboxes.contract import Limits, Sandbox, SandboxId, SandboxProvider, SandboxSpec
+from app.infrastructure.sandboxes.contract import Limits, SandboxId, SandboxProvider, SandboxSpec
 from app.services.agent_plan import Plan
 from app.services.container.agent import Agent
-from app.services.container.place import Door, Doors, Key, Place
+from app.services.container.place import Doors, Key, Place
 from app.services.model_gate import Binding, Origin
 from app.services.transcript_service import Transcripts
 
@@ -49,37 +48,25 @@ class Starter:
         begun = time.monotonic()
         key = (plan.tenant_id, plan.conversation_id)
         async with AsyncExitStack() as undo:
-            sandbox = await undo.enter_async_context(self._sandbox(plan))
+            sandbox = await self._provider.create(await self._spec(plan))
+            undo.push_async_callback(self._provider.destroy, sandbox.sandbox_id)
             binding = Binding(_origin(plan))
-            door = await undo.enter_async_context(self._door(sandbox, binding))
+            door = await self._doors.open(sandbox.gateway_folder, binding, sandbox.peer_uid)
+            undo.push_async_callback(door.close)
             link = await connect(sandbox.control_folder, after=0, timeout=self._grounds.start_timeout)
-            agent = Agent(link, Transcripts(self._database, plan.tenant_id, plan.conversation_id))
-            receiving = asyncio.create_task(agent.run(), name=f"agent {plan.conversation_id}")
             undo.pop_all()
+        agent = Agent(link, Transcripts(self._database, plan.tenant_id, plan.conversation_id))
+        receiving = asyncio.create_task(agent.run(), name=f"agent {plan.conversation_id}")
         log.info("sandbox.started", sandbox=sandbox.sandbox_id, seconds=round(time.monotonic() - begun, 3))
         return Place(key, sandbox, door, binding, agent, receiving, used_at=time.monotonic())
 
-    @contextlib.asynccontextmanager
-    async def _sandbox(self, plan: Plan) -> AsyncIterator[Sandbox]:
-        spec = SandboxSpec(
+    async def _spec(self, plan: Plan) -> SandboxSpec:
+        return SandboxSpec(
             sandbox_id=SandboxId(secrets.token_hex(8)),
             workspace=await asyncio.to_thread(self._workspace, plan) if plan.workspace_enabled else None,
             limits=self._grounds.limits,
             labels={"owner": self._grounds.owner},
         )
-        sandbox = await self._provider.create(spec)
-        try:
-            yield sandbox
-        finally:
-            await asyncio.shield(self._provider.destroy(sandbox.sandbox_id))
-
-    @contextlib.asynccontextmanager
-    async def _door(self, sandbox: Sandbox, binding: Binding) -> AsyncIterator[Door]:
-        door = await self._doors.open(sandbox.gateway_folder, binding, sandbox.peer_uid)
-        try:
-            yield door
-        finally:
-            await asyncio.shield(door.close())
 
     def _workspace(self, plan: Plan) -> Path:
         folder = self.workspace(plan.tenant_id, plan.conversation_id)
@@ -94,6 +81,8 @@ class Starter:
         """End everything of a place but its files."""
         await place.cut_off()
         await self._provider.destroy(place.sandbox.sandbox_id)
+        ended = await place.sandbox.ended()
+        log.info("sandbox.ended", sandbox=place.sandbox.sandbox_id, reason=ended.reason, log_tail=ended.log_tail)
 
     async def forget(self, key: Key) -> None:
         """Remove a conversation's files."""
