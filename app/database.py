@@ -29,6 +29,10 @@ _UNSTORABLE = frozenset({"22000", "22001", "22003", "22021", "22P05"})
 """SQLSTATEs of values that no column can hold, such as the character U+0000."""
 
 _ENTER = text("SELECT set_config('role', :role, true), set_config('app.tenant_id', :tenant, true)")
+_ENTER_TO_READ = text(
+    "SELECT set_config('role', :role, true), set_config('app.tenant_id', :tenant, true),"
+    " set_config('transaction_read_only', 'on', true)"
+)
 
 
 class Base(DeclarativeBase):
@@ -133,9 +137,8 @@ class Database:
     async def _reading(self, role: str, tenant: str) -> AsyncIterator[ReadSession]:
         async with ReadSession(self._engine, expire_on_commit=False, autoflush=False) as session, session.begin():
             with _reaching():
-                await session.execute(_ENTER, {"role": role, "tenant": tenant})
+                await session.execute(_ENTER_TO_READ, {"role": role, "tenant": tenant})
             yield session
-            await session.rollback()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
