@@ -76,11 +76,12 @@ def _middleware(settings: Settings) -> list[Middleware]:
 
 
 def _add_routers(app: FastAPI, settings: Settings) -> None:
-    app.include_router(health.router)
+    """The busiest first: they are tried in this order."""
+    app.include_router(runs.router)
+    app.include_router(conversations.router)
     app.include_router(tenants.router)
     app.include_router(models.router)
-    app.include_router(conversations.router)
-    app.include_router(runs.router)
+    app.include_router(health.router)
     if settings.server.metrics_enabled:
         app.include_router(metrics_endpoint.router)
 

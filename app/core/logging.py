@@ -3,8 +3,9 @@
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator, MutableMapping
-from typing import Any, TextIO, cast
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TextIO, cast
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -23,25 +24,15 @@ _OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "sqlalchemy"
 
 
 def configure_logging(level: str, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
-    """Route every logger of the process, ours and others', through one formatter. May be called again."""
+    """Give every logger of the process, ours and others', one form. May be called again."""
     stream = stream or sys.stderr
-    shared = _shared_processors()
+    shared, rendering = _shared_processors(), _rendering(_Redaction(secrets), pretty=stream.isatty())
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
+        logger_factory=structlog.WriteLoggerFactory(stream),
     )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(shared, _Redaction(secrets), pretty=stream.isatty()))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    for name in _OTHERS:
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-    logging.getLogger("uvicorn.access").disabled = True  # our own line says it, without the query
+    _configure_others(level, shared, rendering, stream)
 
 
 def secret_values(settings: BaseModel) -> frozenset[str]:
@@ -63,26 +54,39 @@ class _Redaction:
 def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_secrets,
     ]
 
 
-def _formatter(shared: list[Processor], redaction: _Redaction, *, pretty: bool) -> logging.Formatter:
-    rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if pretty
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+def _rendering(redaction: _Redaction, *, pretty: bool) -> list[Processor]:
+    if pretty:
+        console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        return [console, cast("Processor", redaction)]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(serializer=_json),
+        cast("Processor", redaction),
+    ]
+
+
+def _configure_others(level: str, shared: list[Processor], rendering: list[Processor], stream: TextIO) -> None:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
     )
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *rendering,
-            cast("Processor", redaction),
-        ],
-    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _OTHERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    logging.getLogger("uvicorn.access").disabled = True  # our own line says it, without the query
 
 
 def _json(event: EventDict, **_: object) -> str:
@@ -90,19 +94,23 @@ def _json(event: EventDict, **_: object) -> str:
 
 
 def _without_secrets(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    return cast("EventDict", _blackened(event))
+    return {name: _blackened(name, value) for name, value in event.items()}
 
 
-def _blackened(value: Any) -> Any:  # noqa: ANN401 -- whatever a log line may hold
-    if isinstance(value, MutableMapping):
-        return {key: REDACTED if _is_secret(key, inner) else _blackened(inner) for key, inner in value.items()}
+def _blackened(name: object, value: object) -> object:
+    if isinstance(value, str | bytes):
+        return REDACTED if _names_a_secret(name) else value
+    if isinstance(value, dict):
+        hidden = _names_a_secret(name)
+        return REDACTED if hidden else {key: _blackened(key, inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_blackened(inner) for inner in value]
+        return [_blackened(name, inner) for inner in value]
     return value
 
 
-def _is_secret(name: object, value: object) -> bool:
-    return isinstance(value, str | bytes | dict | list | tuple) and _SECRET_NAME.search(str(name)) is not None
+@lru_cache(maxsize=4096)
+def _names_a_secret(name: object) -> bool:
+    return _SECRET_NAME.search(str(name)) is not None
 
 
 def _secrets(settings: BaseModel) -> Iterator[SecretStr]:
