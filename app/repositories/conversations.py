@@ -63,10 +63,9 @@ class Conversations(TenantRepository[S_co]):
     def _all_of_tenant(self) -> Select[UUID]:
         return select(Conversation.conversation_id).where(Conversation.tenant_id == self._tenant_id)
 
-    def _live_run(self, conversation_id: UUID) -> Select[UUID]:
-        return select(Run.run_id).where(
-            Run.tenant_id == self._tenant_id, Run.conversation_id == conversation_id, Run.status.in_(LIVE)
-        )
+    def _live_runs(self, conversation_id: UUID | None) -> Select[UUID]:
+        live = select(Run.run_id).where(Run.tenant_id == self._tenant_id, Run.status.in_(LIVE))
+        return live.where(Run.conversation_id == conversation_id) if conversation_id else live
 
     async def list(self, query: ConversationQuery, period: Period, owner: UserId | None) -> Page[Conversation]:
         """All of them, or those of one user."""
@@ -81,7 +80,11 @@ class Conversations(TenantRepository[S_co]):
 
     async def find_live_run(self, conversation_id: UUID) -> UUID | None:
         """The run that has not ended, if there is one."""
-        return await self._first(self._live_run(conversation_id))
+        return await self._first(self._live_runs(conversation_id))
+
+    async def hold_runs(self: "Conversations[Session]", conversation_id: UUID | None = None) -> None:
+        """Lock the live runs of one or of all, in the order of whoever ends one or writes for many: runs come first."""
+        await self._all(self._live_runs(conversation_id).order_by(Run.run_id).with_for_update())
 
     async def count(self) -> int:
         return await self._count(self._all_of_tenant())

@@ -91,6 +91,8 @@ async def delete(
     """Remove it with all of it but the ledger. Raises ConversationBusy while a run is live, unless forced."""
     await tenant_service.get_active(session, tenant_id)
     conversations = Conversations(session, tenant_id)
+    if force:
+        await conversations.hold_runs(conversation_id)
     check_owner(caller, await conversations.lock(conversation_id))
     if not force:
         await _check_idle(session, tenant_id, conversation_id)

@@ -63,7 +63,9 @@ async def delete(session: Session, tenant_id: TenantId, sandboxes: Sandboxes, *,
         raise NotFound
     if not force:
         await _check_empty(session, tenant_id)
-    for conversation_id in await Conversations(session, tenant_id).delete_all():
+    conversations = Conversations(session, tenant_id)
+    await conversations.hold_runs()
+    for conversation_id in await conversations.delete_all():
         after_commit(session, partial(sandboxes.discard, tenant_id, conversation_id))
     await IdempotencyKeys(session, tenant_id).delete_all()
     await Tenants(session).delete(tenant_id)

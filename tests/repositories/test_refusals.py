@@ -1,13 +1,17 @@
 """What the database refuses, and what it is told as."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from app.database import Database, Session, TenantId, new_id
 from app.errors import AppError, Conflict, ConversationBusy, NotFound, RuleBroken
+from app.models import Conversation, Run
 from app.repositories.conversations import Conversations
 from app.repositories.models import Models
 from app.repositories.tenants import Tenants
@@ -112,6 +116,28 @@ async def test_a_run_cannot_begin_in_a_conversation_being_deleted(database: Data
         assert not done
     with pytest.raises(IntegrityError, match="foreign key"):
         await admission
+
+
+async def delete_tenant(database: Database, conversation: UUID, *, force: bool) -> None:
+    async with database.platform() as session:
+        await tenant_service.delete(session, ACME, NoSandboxes(), force=force)
+
+
+@pytest.mark.parametrize("delete", [delete_conversation, delete_tenant])
+async def test_a_forced_deletion_and_a_run_that_ends_do_not_lock_each_other_out(
+    database: Database, conversation: UUID, delete: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
+    async with database.tenant(ACME) as session:
+        run_id = await add_run(session, ACME, conversation)
+    async with database.tenant(ACME) as session:
+        await session.execute(update(Run).where(Run.run_id == run_id).values(status="succeeded"))
+        deletion = asyncio.create_task(delete(database, conversation, force=True))
+        done, _ = await asyncio.wait({deletion}, timeout=0.1)
+        assert not done
+        await session.execute(update(Conversation).values(total_input_tokens=5))
+    await deletion
+    async with database.platform_read() as session:
+        assert await Conversations(session, ACME).find(conversation) is None
 
 
 async def test_a_conversation_cannot_begin_in_a_tenant_being_deleted(database: Database, conversation: UUID) -> None:
