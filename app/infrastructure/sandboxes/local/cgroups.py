@@ -67,9 +67,11 @@ def delegates(folder: Path, name: str) -> bool:
     """Whether children of a folder have a controller, switching it on where that is possible."""
     if not os.access(folder, os.W_OK) or name not in listed(folder / "cgroup.controllers"):
         return False
-    with suppress(OSError):
-        write(folder / "cgroup.subtree_control", f"+{name}")
-    return name in listed(folder / "cgroup.subtree_control")
+    switches = folder / "cgroup.subtree_control"
+    if name not in listed(switches):
+        with suppress(OSError):
+            write(switches, f"+{name}")
+    return name in listed(switches)
 
 
 def listed(file: Path) -> list[str]:
