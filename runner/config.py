@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runner.protocol import CONTROL_SOCKET, GATEWAY_SOCKET
 
+CAPACITY = 32 * 1024 * 1024
 _OWN_PREFIXES = ("RUNNER_", "PYTHON", "CLAUDE", "ANTHROPIC_", "AWS_")
 
 
@@ -23,6 +24,8 @@ class Config:
     """A writable folder for the CLI's own files (HOME)."""
     cli_path: Path | None
     """The Claude Code program; none: the one that comes with the SDK (RUNNER_CLI_PATH)."""
+    buffer_bytes: int = CAPACITY
+    """Unacknowledged frames beyond which the agent has to wait (RUNNER_BUFFER_BYTES)."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Config":
@@ -34,6 +37,7 @@ class Config:
             workspace=Path(environment["RUNNER_WORKSPACE"]),
             home=Path(environment["HOME"]),
             cli_path=Path(cli_path) if cli_path else None,
+            buffer_bytes=int(environment.get("RUNNER_BUFFER_BYTES", CAPACITY)),
         )
 
 

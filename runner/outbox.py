@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 from pydantic_core import PydanticSerializationError
 
+from runner.config import CAPACITY
 from runner.protocol import MAX_LINE, Frame
-
-CAPACITY = 32 * 1024 * 1024
-"""Bytes of unacknowledged frames beyond which the agent has to wait."""
 
 Draft = Callable[..., Frame]
 """A frame that lacks only its `seq`."""

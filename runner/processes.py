@@ -47,15 +47,9 @@ def kill_descendants() -> None:
 
 def reap_orphans(own: set[int]) -> None:
     """Collect adopted children that ended; those in `own` are waited for by whoever started them."""
-    while True:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if ended is None or ended.si_pid in own:
-            return
+    for pid in children() - own:
         with suppress(ChildProcessError):
-            os.waitpid(ended.si_pid, os.WNOHANG)
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _descendants() -> list[int]:

@@ -28,7 +28,7 @@ async def serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    outbox = Outbox()
+    outbox = Outbox(config.buffer_bytes)
     store = RelayedStore(outbox)
     relay = Relay(config.gateway_socket)
     await relay.start()

@@ -55,10 +55,13 @@ class Server:
         outbox.on_frame = self._flush
 
     async def listen(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+        """The socket appears under its name only when it can be connected to."""
+        unfinished = path.with_name(".new")
+        unfinished.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Connection(self), str(path))
-        path.chmod(0o666)  # the folder decides who reaches it: the backend may run under another uid
+        self._server = await loop.create_unix_server(lambda: _Connection(self), str(unfinished))
+        unfinished.chmod(0o666)  # the folder decides who reaches it: the backend may run under another uid
+        unfinished.replace(path)
 
     async def close(self) -> None:
         if self._server:

@@ -12,18 +12,20 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import anyio
-from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, Message, MirrorErrorMessage, ProcessError
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, Message, MirrorErrorMessage, ProcessError, ResultError
 from claude_agent_sdk._errors import MessageParseError
 
 from runner import processes
 from runner.outbox import Outbox
 from runner.protocol import Failed, Opened, Prompt
+from runner.store import StoreFailed
 from runner.translate import Turn, clean, translate
 
 START_SECONDS = 60.0
 SET_MODEL_SECONDS = 5.0
 INTERRUPT_SECONDS = 5.0
-INTERRUPT_AGAIN_SECONDS = 1.0
+INTERRUPT_AGAIN_SECONDS = 0.25
+"""An interrupt that overtakes its prompt hits nothing, so it is repeated until the turn is over."""
 LEAVE_SECONDS = 1.0
 """How long an idle CLI may take to leave by itself."""
 
@@ -104,7 +106,7 @@ class Session:
             await self._follow()
             self.fail("died", self._words("the Claude process ended"))
         except Exception as error:  # noqa: BLE001 - the SDK reports most failures as bare exceptions
-            self.fail(self._kind(error), self._words(str(error) or type(error).__name__))
+            self.fail(self._kind(error), self._words(_told(error)))
 
     async def _start(self) -> None:
         begun = monotonic()
@@ -175,11 +177,19 @@ class Session:
     def _kind(self, error: Exception) -> Kind:
         if self.open:
             return "died"
+        if isinstance(error.__cause__, StoreFailed):
+            return "store"
         refused = isinstance(error, ProcessError) and error.exit_code == _REFUSED
         return "options" if refused or isinstance(error, ValueError) else "start"
 
     def _words(self, message: str) -> str:
         return "\n".join((message, *self._stderr))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ProcessError) and not isinstance(error, ResultError):
+        return f"the Claude process ended with exit code {error.exit_code}"
+    return str(error) or type(error).__name__
 
 
 async def _message(text: str, uuid: str) -> AsyncIterator[dict[str, Any]]:

@@ -1,8 +1,7 @@
 """A backend for tests: speaks the control protocol and keeps transcripts in memory."""
 
 import asyncio
-import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,6 +63,7 @@ class Backend:
         self.hello: Hello | None = None
         self.frames: list[Frame] = []
         self.acknowledging = True
+        self.answering = True
         self.store_error: str | None = None
         self.page = 1000
         """Entries in one reply."""
@@ -112,7 +112,8 @@ class Backend:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"not within {seconds} s; frames: {[f.type for f in self.frames]}") from None
+            seen = Counter(frame.type for frame in self.frames)
+            raise AssertionError(f"not within {seconds} s: {dict(seen)}, last {self.frames[-1:]}"[:2000]) from None
 
     async def close(self) -> None:
         if self._reading:
@@ -136,6 +137,8 @@ class Backend:
             self.lost.set()
 
     def _serve(self, frame: Frame) -> None:
+        if not self.answering:
+            return
         if isinstance(frame, StoreAppend | StoreLoad | StoreSubkeys) and self.store_error:
             self.send(StoreReply(request=frame.request, error=self.store_error))
         elif isinstance(frame, StoreAppend):
@@ -179,9 +182,6 @@ async def connected(folder: Path, transcripts: Transcripts | None = None) -> Asy
         await backend.close()
 
 
-def calls_by_model(counters: dict[str, Any]) -> dict[str, int]:
+def calls_by_model(counters: dict[str, Any]) -> Counter[str]:
     """How often each model was called, from the stand-in's counters."""
-    found: dict[str, int] = defaultdict(int)
-    for call in counters["calls"]:
-        found[call["model"]] += 1
-    return json.loads(json.dumps(found))
+    return Counter(call["model"] for call in counters["calls"])

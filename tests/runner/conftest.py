@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +110,9 @@ async def address(folder: Path) -> AsyncIterator[standin.Address]:
         yield address
 
 
-Start = Callable[..., "asyncio.Future[Runner]"]
+@pytest.fixture
+def python() -> str:
+    return sys.executable
 
 
 @pytest.fixture
