@@ -64,6 +64,7 @@ def edge_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
     health = (parts or Parts()).service(settings.server.app_env)
     app = create_app(settings, runtime=SimpleNamespace(settings=settings, database=database, health=health))
     app.include_router(trials, prefix="/api")
+    app.router.routes.insert(0, app.router.routes.pop())  # one of them stands where a real route is
     return app
 
 
