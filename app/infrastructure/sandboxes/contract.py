@@ -77,7 +77,10 @@ class Sandbox(Protocol):
 
     @property
     def gateway_folder(self) -> Path:
-        """Host folder in which the backend is to listen on `gateway.sock`."""
+        """Host folder in which the backend is to listen on `gateway.sock`.
+
+        The socket must let `peer_uid` connect (mode 0666): the folder keeps everyone else out.
+        """
         ...
 
     @property
