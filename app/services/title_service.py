@@ -79,6 +79,6 @@ def _clean(text: str) -> str | None:
     line = next((line for line in text.splitlines() if line.strip(_AROUND)), "")
     title = _SPACE.sub(" ", _LABEL.sub("", line.strip(_AROUND), count=1)).strip(_AROUND).rstrip(".。")
     if len(title) > LONGEST_TITLE:
-        cut = title[: LONGEST_TITLE - 1]
-        title = (cut.rpartition(" ")[0] if " " in cut else cut).rstrip() + "…"
+        cut = title[:LONGEST_TITLE]
+        title = (cut.rpartition(" ")[0] or cut[:-1]) + "…"
     return title or None
