@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.infrastructure.embedded.postgres import open_postgres
+from tests.embedded.holder import QUICK
 
 CHECKOUT = Path(__file__).parents[2]
 ORDINARY_UID = 12345
@@ -33,7 +34,7 @@ shift 3; exec "$@"
 @pytest.fixture(scope="session")
 async def initialised(service_folder: Path) -> Path:
     folder = service_folder / "initialised"
-    async with open_postgres(folder / "postgres"):
+    async with open_postgres(folder / "postgres", QUICK):
         pass
     return folder
 

@@ -10,6 +10,9 @@ from redis.asyncio import Redis
 from app.infrastructure.embedded.postgres import open_postgres
 from app.infrastructure.embedded.redis import open_redis
 
+QUICK = {"fsync": "off"}
+"""Ended processes, unlike ended machines, lose nothing by it."""
+
 
 def plain(url: str) -> str:
     """The URL as asyncpg itself wants it."""
@@ -31,7 +34,7 @@ async def answers(url: str) -> bool:
 
 
 async def hold(folder: Path) -> None:
-    async with open_postgres(folder / "postgres") as postgres, open_redis(folder / "redis") as redis:
+    async with open_postgres(folder / "postgres", QUICK) as postgres, open_redis(folder / "redis") as redis:
         sys.stdout.write(f"{await count_starts(postgres.owner_url)} {await answers(redis.url)}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

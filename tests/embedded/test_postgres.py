@@ -11,7 +11,7 @@ import pytest
 from app.infrastructure.embedded.errors import EmbeddedServiceError
 from app.infrastructure.embedded.postgres import PostgresAddress, open_postgres
 from tests.embedded.conftest import until, users_of, wait_until
-from tests.embedded.holder import count_starts, plain
+from tests.embedded.holder import QUICK, count_starts, plain
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +83,12 @@ async def test_a_callers_settings_win(folder: Path):
 
 async def test_rows_survive_a_restart(folder: Path):
     for start in (1, 2):
-        async with open_postgres(folder / "postgres") as address:
+        async with open_postgres(folder / "postgres", QUICK) as address:
             assert await count_starts(address.owner_url) == start
 
 
 async def test_the_servers_processes_end_with_the_block_and_none_is_root(folder: Path):
-    async with open_postgres(folder / "postgres"):
+    async with open_postgres(folder / "postgres", QUICK):
         servers = [psutil.Process(pid) for pid in users_of(folder / "postgres") - {os.getpid()}]
         assert len(servers) > 3
         assert not [server for server in servers if server.uids().effective == 0]
@@ -97,33 +97,33 @@ async def test_the_servers_processes_end_with_the_block_and_none_is_root(folder:
 
 
 async def test_only_we_can_enter_the_sockets_folder(folder: Path):
-    async with open_postgres(folder / "postgres"):
+    async with open_postgres(folder / "postgres", QUICK):
         assert (folder / "postgres" / "socket").stat().st_mode & 0o077 == 0
 
 
 async def test_a_path_longer_than_a_socket_address_is_no_hindrance(empty: Path):
-    async with open_postgres(empty / ("d" * 120) / "postgres") as address:
+    async with open_postgres(empty / ("d" * 120) / "postgres", QUICK) as address:
         assert await ask(address.app_url, "SELECT 1") == 1
 
 
 async def test_a_process_id_left_behind_that_now_belongs_to_another_is_no_hindrance(folder: Path, other: Path):
     left = folder / "postgres" / "data" / "postmaster.pid"
-    async with open_postgres(other / "postgres"):
+    async with open_postgres(other / "postgres", QUICK):
         left.write_bytes((other / "postgres" / "data" / "postmaster.pid").read_bytes())
-        async with open_postgres(folder / "postgres") as address:
+        async with open_postgres(folder / "postgres", QUICK) as address:
             assert await ask(address.app_url, "SELECT 1") == 1
 
 
 async def test_a_half_made_database_is_made_anew(empty: Path):
     (empty / "unfinished" / "base").mkdir(parents=True)
-    async with open_postgres(empty) as address:
+    async with open_postgres(empty, QUICK) as address:
         assert await ask(address.app_url, "SELECT 1") == 1
     assert not (empty / "unfinished").exists()
 
 
 async def test_a_server_that_is_killed_comes_back_with_all_its_rows(folder: Path):
     pid_file = folder / "postgres" / "data" / "postmaster.pid"
-    async with open_postgres(folder / "postgres") as address:
+    async with open_postgres(folder / "postgres", QUICK) as address:
         await count_starts(address.owner_url)
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
         await until(lambda: _answers(address.owner_url))

@@ -24,7 +24,6 @@ INITDB = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
     "--no-instructions",
-    "--sync-method=syncfs",
 )
 
 FIRST_STATEMENTS = """
@@ -71,9 +70,10 @@ async def open_postgres(folder: Path, settings: Mapping[str, str] | None = None)
     folder = folder.absolute()
     async with claimed(folder) as lock:
         quarters = find_quarters(PACKAGE, folder)
+        chosen = {**SETTINGS, **(settings or {})}
         if not (folder / "data").exists():
-            await _initialise(folder, quarters, lock)
-        async with running(_service(folder, quarters, lock, {**SETTINGS, **(settings or {})})):
+            await _initialise(folder, quarters, lock, chosen)
+        async with running(_service(folder, quarters, lock, chosen)):
             with reachable(folder / "socket") as host:
                 yield PostgresAddress(
                     owner_url=f"postgresql+asyncpg://backend_owner@/backend?host={host}",
@@ -82,14 +82,15 @@ async def open_postgres(folder: Path, settings: Mapping[str, str] | None = None)
                 )
 
 
-async def _initialise(folder: Path, quarters: Quarters, lock: int) -> None:
+async def _initialise(folder: Path, quarters: Quarters, lock: int, settings: Mapping[str, str]) -> None:
     """Makes the data folder whole under another name first: a crash on the way leaves nothing half done."""
     unfinished = folder / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     make_empty(unfinished, quarters)
     data = f"{quarters.data}/unfinished"
-    await run_to_end(quarters.command(f"{PROGRAMS}/initdb", *INITDB, "-D", data), folder, lock)
-    single = quarters.command(f"{PROGRAMS}/postgres", "--single", "-j", "-D", data, *_options(SETTINGS), "postgres")
+    sync = "--no-sync" if settings.get("fsync") == "off" else "--sync-method=fsync"
+    await run_to_end(quarters.command(f"{PROGRAMS}/initdb", *INITDB, sync, "-D", data), folder, lock)
+    single = quarters.command(f"{PROGRAMS}/postgres", "--single", "-j", "-D", data, *_options(settings), "postgres")
     await run_to_end(single, folder, lock, FIRST_STATEMENTS.replace(";\n", ";\n\n"))
     unfinished.rename(folder / "data")
 
