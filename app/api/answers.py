@@ -62,12 +62,15 @@ def _render(answer: Answer) -> Response:
     return Response(answer.body, answer.status, headers, media_type="application/json")
 
 
-async def fingerprinted(request: Request, caller: Caller, key: str | None) -> KeyedRequest | None:
-    """The request as its key names it; none without a key."""
+async def fingerprinted(
+    request: Request, caller: Caller, key: str | None, content: bytes | None = None
+) -> KeyedRequest | None:
+    """The request as its key names it, with its body or what was read from that; none without a key."""
     if key is None:
         return None
     target = f"{request.method} {request.url.path}?{request.url.query}"
-    return keyed_request(key, target.encode(), (caller.user_id or "").encode(), await request.body())
+    body = await request.body() if content is None else content
+    return keyed_request(key, target.encode(), (caller.user_id or "").encode(), body)
 
 
 IdempotencyKey = Annotated[

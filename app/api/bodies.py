@@ -13,16 +13,21 @@ def _no_number(literal: str) -> NoReturn:
     raise ValueError(literal)
 
 
+async def read_json(request: Request) -> object:
+    """The body, which stays readable. Raises JSONDecodeError for anything but JSON, depth and coding included."""
+    body = await request.body()
+    try:
+        return json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise json.JSONDecodeError("not JSON", "", 0) from error
+
+
 class JsonRequest(Request):
     """A request whose numbers never become floats."""
 
     async def json(self) -> object:
-        """Raises JSONDecodeError for anything else, depth and coding included."""
-        body = await self.body()
-        try:
-            return json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError("not JSON", "", 0) from error
+        """As `read_json`."""
+        return await read_json(self)
 
 
 class JsonRoute(APIRoute):

@@ -15,7 +15,7 @@ from tests.api.conftest import Client, Make
 from tests.api.test_documentation_of_resources import OPERATIONS
 
 SEED = 20_261_123
-ROUNDS = 40
+ROUNDS = 25
 
 STRANGE: list[Any] = [
     None,
