@@ -13,7 +13,7 @@ from tests.sandboxes.boxes import ROOT, SITE_PACKAGES
 pytestmark = [pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 UID = "12345"
-SUITE = ("test_verbs.py", "test_isolation.py", "test_limits.py")
+SUITE = ("test_verbs.py", "test_isolation.py", "test_system_calls.py", "test_limits.py")
 
 
 def reachable_places(state: Path) -> dict[str, str]:

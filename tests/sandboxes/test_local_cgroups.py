@@ -56,15 +56,40 @@ def test_in_a_container_the_mount_may_begin_at_the_own_group(picture: Picture):
     assert find_controllers(picture.processes) == {"memory": Controller(1, memory)}
 
 
-def test_in_version_2_the_nearest_parent_that_takes_groups_is_found(picture: Picture):
+ALL = "memory pids cpu"
+
+
+def test_in_version_2_the_nearest_folder_without_processes_is_found(picture: Picture):
     picture.describe(["0::/system.slice/us.service"], ["30 1 0:1 / AT rw - cgroup2 cgroup2 rw"])
-    names = "memory pids cpu"
-    picture.group("", cgroup__controllers=names, cgroup__subtree_control=names)
-    slice_ = picture.group("system.slice", cgroup__controllers=names, cgroup__subtree_control="memory pids")
-    picture.group("system.slice/us.service", cgroup__controllers="memory pids", cgroup__subtree_control="")
-    (slice_ / "us.service" / "cgroup.subtree_control").unlink()  # busy: a kernel would refuse the switch
+    at_root = {"cgroup__controllers": ALL, "cgroup__subtree_control": ALL, "cgroup__procs": "1"}
+    picture.group("", **at_root)
+    between = {"cgroup__controllers": ALL, "cgroup__subtree_control": "memory pids", "cgroup__procs": ""}
+    slice_ = picture.group("system.slice", **between, cgroup__type="domain")
+    own = {"cgroup__controllers": ALL, "cgroup__subtree_control": ALL, "cgroup__procs": "4711"}
+    picture.group("system.slice/us.service", **own, cgroup__type="domain")
     found = find_controllers(picture.processes)
     assert found["memory"] == found["pids"] == Controller(2, slice_)
+
+
+def test_in_version_2_the_root_takes_groups_beside_its_processes(picture: Picture):
+    picture.describe(["0::/"], ["30 1 0:1 / AT rw - cgroup2 cgroup2 rw"])
+    root = picture.group("", cgroup__controllers=ALL, cgroup__subtree_control=ALL, cgroup__procs="1\n2")
+    assert find_controllers(picture.processes) == {name: Controller(2, root) for name in cgroups.NAMES}
+
+
+def test_in_version_2_a_container_that_fills_its_own_root_has_no_place(picture: Picture):
+    picture.describe(["0::/"], ["30 1 0:1 / AT rw - cgroup2 cgroup2 rw"])
+    own = {"cgroup__controllers": ALL, "cgroup__subtree_control": "", "cgroup__procs": "1"}
+    picture.group("", **own, cgroup__type="domain")
+    assert find_controllers(picture.processes) == {}
+
+
+def test_a_controller_that_is_off_is_switched_on(picture: Picture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cgroups, "write", lambda file, text: file.write_text(file.read_text() + text.replace("+", " ")))
+    picture.describe(["0::/"], ["30 1 0:1 / AT rw - cgroup2 cgroup2 rw"])
+    root = picture.group("", cgroup__controllers=ALL, cgroup__subtree_control="", cgroup__procs="")
+    assert find_controllers(picture.processes) == {name: Controller(2, root) for name in cgroups.NAMES}
+    assert sorted((root / "cgroup.subtree_control").read_text().split()) == sorted(cgroups.NAMES)
 
 
 def test_without_any_control_groups_nothing_is_found(picture: Picture):

@@ -174,6 +174,17 @@ async def test_two_living_owners_do_not_touch_each_other(tmp_path: Path):
         assert len(list((tmp_path / "other" / "boxes").iterdir())) == 2
 
 
+async def test_two_copies_with_the_same_names_do_not_meet(tmp_path: Path):
+    async with other_backend(tmp_path / "first", "same"):
+        theirs = groups("same")
+        async with open_local(local_config(tmp_path / "second", "same")) as provider:
+            sandbox = await provider.create(SandboxSpec(SandboxId("orphan0"), None))
+            assert await Box(sandbox, None).python("result = 1") == 1
+            assert len(groups("same")) >= len(theirs)
+        assert groups("same") == theirs
+        assert len(list((tmp_path / "first" / "same" / "boxes").iterdir())) == 2
+
+
 async def test_one_owners_name_cannot_be_used_by_two_living_processes(tmp_path: Path):
     async with other_backend(tmp_path, "taken"):
         with pytest.raises(SandboxUnavailable, match="taken"):

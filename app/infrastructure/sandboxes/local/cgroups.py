@@ -47,28 +47,30 @@ def find_first_version(processes: Path) -> Iterator[tuple[str, Controller]]:
 
 
 def find_second_version(processes: Path, names: Sequence[str]) -> Iterator[tuple[str, Controller]]:
-    """Groups of version 2 live beside processes nowhere but in the root: look upward for a parent that takes them."""
     own = own_paths(processes).get("", "/")
     for root, point, kind, _ in mounts(processes):
-        if kind != "cgroup2" or not names:
-            continue
-        for name in names:
-            if parent := delegating_parent(own_folder(root, point, own), point, name):
+        parent = delegating_parent(own_folder(root, point, own), point, names) if kind == "cgroup2" else None
+        for name in names if parent else ():
+            if parent and delegates(parent, name):
                 yield name, Controller(2, parent)
 
 
-def delegating_parent(own: Path, top: Path, name: str) -> Path | None:
-    """The nearest folder from `own` up to `top` whose children can have this controller."""
-    candidates = [folder for folder in (own, *own.parents) if folder.is_relative_to(top)]
-    return next((folder for folder in candidates if delegates(folder, name)), None)
+def delegating_parent(own: Path, top: Path, names: Sequence[str]) -> Path | None:
+    """The nearest folder, from `own` up to `top`, below which groups with a controller can be made and joined."""
+    candidates = (folder for folder in (own, *own.parents) if folder.is_relative_to(top) and takes_groups(folder))
+    return next((folder for folder in candidates if any(delegates(folder, name) for name in names)), None)
+
+
+def takes_groups(folder: Path) -> bool:
+    """Version 2 allows no processes beside groups, but in the root, which alone has no type."""
+    populated = bool(listed(folder / "cgroup.procs")) and (folder / "cgroup.type").exists()
+    return not populated and all(os.access(place, os.W_OK) for place in (folder, folder / "cgroup.procs"))
 
 
 def delegates(folder: Path, name: str) -> bool:
-    """Whether children of a folder have a controller, switching it on where that is possible."""
-    if not os.access(folder, os.W_OK) or name not in listed(folder / "cgroup.controllers"):
-        return False
+    """Whether groups in a folder have a controller, switching it on where that is possible."""
     switches = folder / "cgroup.subtree_control"
-    if name not in listed(switches):
+    if name in listed(folder / "cgroup.controllers") and name not in listed(switches):
         with suppress(OSError):
             write(switches, f"+{name}")
     return name in listed(switches)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class LocalSandboxes:
     async def _footing(self, spec: SandboxSpec, made: AsyncExitStack) -> Footing:
         """Everything the programs need before they start."""
         uid = made.enter_context(reserved_uid(self._config.uids)) if host.is_root() else None
-        group = Group(f"sandbox-{self._folder.path.name}-{spec.sandbox_id}", self._machine.controllers)
+        group = Group(group_name(self._folder.path.name, spec.sandbox_id), self._machine.controllers)
         folder = self._folder.sandbox(spec.sandbox_id)
         await folder.remove()
         made.push_async_callback(folder.remove)
@@ -139,6 +140,11 @@ class LocalSandboxes:
             yield Bind(str(spec.workspace), WORKSPACE, writable=True)
         for mount in spec.mounts:
             yield Bind(str(mount.source), mount.target)
+
+
+def group_name(owner: str, sandbox_id: SandboxId) -> str:
+    """Unlike any other of the machine: another copy of the product may use the same names."""
+    return f"sandbox-{owner}-{sandbox_id}-{secrets.token_hex(4)}"
 
 
 def check(spec: SandboxSpec) -> None:
