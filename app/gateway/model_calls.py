@@ -147,8 +147,8 @@ def _checked(body: bytes) -> bytes:
 async def _pass_on(request: web.BaseRequest, operation: Operation, call: MeteredCall) -> web.StreamResponse:
     """Bytes go out as they come in; an answer that does not end well is cut off, never ended."""
     response = web.StreamResponse(headers=_headers(operation, call.request_id))
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         while part := await call.read():
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(part)

@@ -6,13 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from app.database import Session, UserId
 from app.models.usage_log import UsageLog
 from app.repositories.base import S_co, TenantRepository
+
+_INSERTION = insert(UsageLog.__table__).on_conflict_do_nothing()  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,6 @@ def may_pass(error: Exception) -> bool:
 class UsageLogs(TenantRepository[S_co]):
     """One tenant's part of the ledger."""
 
-    def _insertion(self, usage: NewUsage) -> Insert:
-        return insert(UsageLog).values(tenant_id=self._tenant_id, **asdict(usage)).on_conflict_do_nothing()
-
     def _by_model(self, run_id: UUID) -> Select[Any]:
         counts = (
             UsageLog.input_tokens,
@@ -86,7 +85,7 @@ class UsageLogs(TenantRepository[S_co]):
 
     async def add(self: "UsageLogs[Session]", usage: NewUsage) -> None:
         """Write a row, unless it is there already."""
-        await self._session.execute(self._insertion(usage))
+        await self._session.execute(_INSERTION, {"tenant_id": self._tenant_id, **asdict(usage)})
 
     async def list_by_model(self, run_id: UUID) -> list[ModelUsage]:
         """What a run used, one line a model."""

@@ -7,22 +7,19 @@ the output that arrived: each delta's UTF-8 bytes / 4, rounded up.
 """
 
 import base64
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import orjson
-from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
 
 from app.infrastructure.bedrock.calls import Operation
+from app.infrastructure.bedrock.frames import DamagedFrame, Frame, FrameReader
 
 Outcome = Literal["completed", "failed", "broken"]
 
-_SLICE = 16 * 1024
-"""Bytes decoded at a time; the decoder copies what it holds for every frame."""
 _LARGEST_BODY = 64 * 1024 * 1024
-_DAMAGE = (ParserError, struct.error, ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (DamagedFrame, ValueError, KeyError, TypeError, AttributeError)
 _PLAIN_FIELDS = {
     name: name for name in ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 }
@@ -108,30 +105,22 @@ class StreamMeter:
     """Follows an event stream of the Messages API."""
 
     def __init__(self) -> None:
-        self._frames = EventStreamBuffer()
-        self._pending = 0
+        self._frames = FrameReader()
         self._counts = _Counts()
         self._arrived_output = 0
         self._output_named = False
         self._ended = self._failed = self._damaged = False
 
     def feed(self, chunk: bytes) -> None:
-        for start in range(0, len(chunk), _SLICE):
-            self._feed(chunk[start : start + _SLICE])
-
-    def _feed(self, piece: bytes) -> None:
         if self._damaged:
             return
         try:
-            self._frames.add_data(piece)
-            self._pending += len(piece)
-            for frame in self._frames:
-                self._pending -= frame.prelude.total_length
+            for frame in self._frames.feed(chunk):
                 self._take_frame(frame)
         except _DAMAGE:
             self._damaged = True
 
-    def _take_frame(self, frame: EventStreamMessage) -> None:
+    def _take_frame(self, frame: Frame) -> None:
         if frame.headers.get(":message-type") != "event":
             self._failed = True
         elif frame.headers.get(":event-type") == "chunk":
@@ -167,7 +156,7 @@ class StreamMeter:
     def _outcome(self, whole: bool) -> Outcome:
         if self._failed:
             return "failed"
-        proper_end = whole and self._ended and not self._damaged and not self._pending
+        proper_end = whole and self._ended and not self._damaged and self._frames.is_between_frames
         return "completed" if proper_end else "broken"
 
 
