@@ -150,21 +150,21 @@ async def test_everything_inside_dies_with_a_killed_backend_and_the_next_one_swe
         backend.send_signal(signal.SIGKILL)
         await backend.wait()
         await until(lambda: not alive(programs))
-    assert len(list((tmp_path / "mortal" / "boxes").iterdir())) == 2
-    async with open_local(local_config(tmp_path, "mortal")) as provider:
-        assert await provider.list() == ()
-        assert await provider.attach(SandboxId("orphan0")) is None
-        assert groups("mortal") == []
-        assert list((tmp_path / "mortal" / "boxes").iterdir()) == []
+        assert len(list((tmp_path / "mortal" / "boxes").iterdir())) == 2
+        async with open_local(local_config(tmp_path, "mortal")) as provider:
+            assert await provider.list() == ()
+            assert await provider.attach(SandboxId("orphan0")) is None
+            assert groups("mortal") == []
+            assert list((tmp_path / "mortal" / "boxes").iterdir()) == []
 
 
 async def test_a_dead_owners_leftovers_are_swept_by_another_owner(tmp_path: Path):
     async with other_backend(tmp_path, "dead") as backend:
         backend.send_signal(signal.SIGKILL)
         await backend.wait()
-    async with open_local(local_config(tmp_path, "living")):
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["living", "living.lock"]
-        assert groups("dead") == []
+        async with open_local(local_config(tmp_path, "living")):
+            assert sorted(path.name for path in tmp_path.iterdir()) == ["living", "living.lock"]
+            assert groups("dead") == []
 
 
 async def test_two_living_owners_do_not_touch_each_other(tmp_path: Path):
