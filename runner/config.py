@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.protocol import CONTROL_SOCKET, GATEWAY_SOCKET
 
 CAPACITY = 32 * 1024 * 1024
-_OWN_PREFIXES = ("RUNNER_", "PYTHON", "CLAUDE", "ANTHROPIC_", "AWS_")
+_OWN_PREFIXES = ("RUNNER_", "PYTHONPATH", "PYTHONHOME", "CLAUDE", "ANTHROPIC_", "AWS_")
 
 
 @dataclass(frozen=True, slots=True)

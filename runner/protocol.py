@@ -72,7 +72,10 @@ class Open(Message):
 
 
 class Prompt(Message):
-    """Begin a turn. Answered by turn frames and, always last, `TurnEnded` or `Failed`."""
+    """Begin a turn. Answered by turn frames and, always last, `TurnEnded` or `Failed`.
+
+    The text reaches the model as text: a slash at its beginning runs no command, `@path` pastes no file.
+    """
 
     type: Literal["prompt"] = "prompt"
     text: str

@@ -75,14 +75,17 @@ class Session:
             self.fail("died", f"the Claude process did not stop its turn within {INTERRUPT_SECONDS:g} s")
 
     def fail(self, kind: Kind, message: str) -> None:
-        """End the process for a reason; the first one counts."""
+        """End the process at once for a reason; the first one counts."""
         self._failure = self._failure or (kind, message)
+        processes.kill_descendants()
         self._scope.cancel()
 
     def leave(self) -> None:
         """End the process because it is not needed any more."""
         if self.turn is not None:
             self.fail("died", "the Claude process was ended during its turn")
+        if not self.open:
+            processes.kill_descendants()
         self._scope.cancel()
 
     # --- the owner ----------------------------------------------------------------------------------------------------
@@ -110,8 +113,12 @@ class Session:
 
     async def _start(self) -> None:
         begun = monotonic()
-        with anyio.fail_after(START_SECONDS):
+        words = f"the Claude process did not start within {START_SECONDS:g} s"
+        deadline = asyncio.get_running_loop().call_later(START_SECONDS, self.fail, "start", words)
+        try:
             await self._client.connect()
+        finally:
+            deadline.cancel()
         self.own_children = processes.children()
         self.open = True
         elapsed = round((monotonic() - begun) * 1000)
