@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from app.database import Session, UserId
+from app.errors import AppError, ServiceUnavailable
 from app.models.usage_log import UsageLog
 from app.repositories.base import S_co, TenantRepository
 
@@ -53,7 +54,7 @@ class ModelUsage:
     cost_usd: Decimal
 
 
-FAILURES = (DBAPIError, NoConnection, OSError, TimeoutError)
+FAILURES = (AppError, DBAPIError, NoConnection, OSError, TimeoutError)
 """What a statement can raise on the database's account."""
 
 
@@ -61,7 +62,7 @@ def may_pass(error: Exception) -> bool:
     """Whether a failed statement may succeed later: the database is away, not the row wrong."""
     if isinstance(error, DBAPIError):
         return not isinstance(error, DataError | IntegrityError | ProgrammingError)
-    return isinstance(error, OSError | TimeoutError | NoConnection)
+    return isinstance(error, ServiceUnavailable | NoConnection | OSError | TimeoutError)
 
 
 class UsageLogs(TenantRepository[S_co]):

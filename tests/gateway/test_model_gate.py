@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.database import Database, TenantId
+from app.database import Database, TenantId, open_database
 from app.errors import Forbidden, ServiceUnavailable
 from app.infrastructure.bedrock.usage import Tokens
 from app.repositories.usage_logs import UsageLogs
@@ -130,6 +130,25 @@ async def test_a_row_waits_for_a_database_that_is_briefly_away(database: Databas
         grant = await gate.admit(origin(), MODEL, "invoke")
         assert await gate.record(grant, origin(), Tokens(input=5), "completed")
     assert (faltering.asked, len(await rows(database))) == (4, 1)
+
+
+async def test_a_row_waits_for_a_server_that_hangs_up(own_database_name: str, cluster, settings):
+    """The connections of the pool are cut, the row finds a new one."""
+    async with (
+        open_database(cluster.app_url(own_database_name), pool_size=3, timeout=5.0) as database,
+        gate_on(database, settings) as gate,
+    ):
+        grant = await gate.admit(origin(), MODEL, "invoke")
+        await cluster.run(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{own_database_name}'"
+        )
+        assert await gate.record(grant, origin(), Tokens(input=5), "completed")
+        assert len(await rows(database)) == 1
+
+
+async def test_a_row_that_is_wrong_is_given_up_at_once(database: Database, gate: ModelGate):
+    grant = await gate.admit(origin(), MODEL, "invoke")
+    assert not await gate.record(grant, origin(), Tokens(input=2**63), "completed")
 
 
 async def test_a_commit_whose_reply_was_lost_is_not_written_twice(database: Database, settings):
