@@ -5,6 +5,7 @@ from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request
+from structlog.contextvars import bind_contextvars
 
 from app.database import ReadSession, Session, TenantId
 from app.errors import Forbidden, NotFound
@@ -45,6 +46,7 @@ def _tenant_id(
 ) -> TenantId:
     if x_tenant_id not in {None, tenant_id}:
         raise Forbidden("X-Tenant-ID names another tenant than the path.")
+    bind_contextvars(tenant_id=tenant_id[:100])
     return TenantId(_chosen_id(tenant_id))
 
 

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
-from app.api.bodies import JsonRequest
+from app.api.bodies import read_json
 from app.errors import Detail, ValidationFailed
 from app.schemas.runs import RunRequest
 
@@ -32,7 +32,7 @@ def _detail(fault: Any, source: Sequence[str]) -> Detail:  # noqa: ANN401 -- pyd
 
 async def _of_json(request: Request) -> RunRequest:
     try:
-        body = await JsonRequest(request.scope, request.receive).json()
+        body = await read_json(request)
     except json.JSONDecodeError as error:
         detail = Detail("body", "must be a JSON object", "json_invalid")
         raise ValidationFailed(details=(detail,)) from error

@@ -66,7 +66,7 @@ def _tenant(run: Run) -> Any:  # noqa: ANN401 -- the row holds what a TenantId n
 
 
 def _optional(error: Error | None, title: str | None, context: ContextStatus | None) -> list[AnyEvent]:
-    found = (error, Title(title=title) if title else None, context)
+    found = (Title(title=title) if title else None, context, error)
     return [event for event in found if event is not None]
 
 
