@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ class Demonstration:
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
+            self._screen.line("Ended." if self._shown else "Interrupted.")
             return 0 if self._shown else 128 + self._signal
         return 0
 
@@ -102,6 +104,9 @@ def _main() -> int:
         screen.line(f"The demo failed: {failure}", RED)
         if failure.log:
             _show_end(screen, failure.log)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the last flush must not fail
         return 1
 
 
