@@ -20,14 +20,13 @@ class ModelService(Protocol):
 
 
 class MeteredCall:
-    """Hands on the answer's bytes first, and feeds the meter with them after."""
+    """Hands on what the meter lets pass of the answer, and what it read there."""
 
     def __init__(self, service: ModelService, request: ModelRequest) -> None:
         self._operation = request.operation
         self._opening = asyncio.create_task(service.open(request))
         self._answer: ModelAnswer | None = None
         self._meter: Meter | None = None
-        self._passed_on = b""
         self._size = 0
         self._whole = False
 
@@ -41,21 +40,17 @@ class MeteredCall:
         return self._answer.headers.get("x-amzn-RequestId", "") if self._answer else ""
 
     async def read(self) -> bytes:
-        """The next bytes as they arrive, empty at the end. Raises `AnswerBroken`."""
+        """The next bytes to pass on, as they arrive; empty at the end. Raises `AnswerBroken`."""
         if self._answer is None or self._meter is None:
             raise AnswerBroken
-        self._feed()
-        self._passed_on = await self._answer.read()
-        self._size += len(self._passed_on)
-        if self._size > LARGEST_ANSWER:
-            raise AnswerBroken
-        self._whole = not self._passed_on
-        return self._passed_on
-
-    def _feed(self) -> None:
-        if self._meter and self._passed_on:
-            self._meter.feed(self._passed_on)
-        self._passed_on = b""
+        while chunk := await self._answer.read():
+            self._size += len(chunk)
+            if self._size > LARGEST_ANSWER:
+                raise AnswerBroken
+            if passing := self._meter.feed(chunk):
+                return passing
+        self._whole = True
+        return b""
 
     async def exhaust(self) -> None:
         """Read what nobody else reads any more. Raises `AnswerBroken`, or what `opened` raises."""
@@ -67,7 +62,6 @@ class MeteredCall:
     @property
     def reading(self) -> Reading:
         """What the meter says of all that was read."""
-        self._feed()
         return self._meter.reading(whole=self._whole) if self._meter else Reading("failed", Tokens())
 
     @property

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.infrastructure.sandboxes.contract import SandboxUnavailable
-from app.infrastructure.sandboxes.local import trees
-from app.infrastructure.sandboxes.local.trees import give_tree, remove_tree
+from app.infrastructure import trees
+from app.infrastructure.trees import give_tree, remove_tree
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 

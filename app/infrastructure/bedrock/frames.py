@@ -30,6 +30,8 @@ class Frame:
     headers: Mapping[str, str]
     """Values that are no text appear empty."""
     payload: bytes
+    raw: bytes
+    """All of it, as it came."""
 
 
 class FrameReader:
@@ -65,12 +67,13 @@ def _end(data: bytes, begin: int) -> int | None:
 
 
 def _frame(data: bytes, begin: int, end: int) -> Frame:
-    (checksum,) = _CRC.unpack_from(data, end - _CRC.size)
-    if zlib.crc32(data[begin : end - _CRC.size]) != checksum:
+    raw = data[begin:end]
+    (checksum,) = _CRC.unpack_from(raw, len(raw) - _CRC.size)
+    if zlib.crc32(raw[: -_CRC.size]) != checksum:
         raise DamagedFrame("content")
-    _, header_size, _ = _PRELUDE.unpack_from(data, begin)
-    payload = begin + _PRELUDE.size + header_size
-    return Frame(_headers(data[begin + _PRELUDE.size : payload]), data[payload : end - _CRC.size])
+    _, header_size, _ = _PRELUDE.unpack_from(raw)
+    payload = _PRELUDE.size + header_size
+    return Frame(_headers(raw[_PRELUDE.size : payload]), raw[payload : -_CRC.size], raw)
 
 
 @lru_cache(maxsize=64)

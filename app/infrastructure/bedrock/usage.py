@@ -4,6 +4,10 @@ Of an event stream the later word counts: the usage of `message_start`, then tha
 invocation metrics of the last event, which are what the service bills by. Only the first two say how cache writes
 divide; what they leave open counts as five-minute writes. A stream that broke before it named its output is charged for
 the output that arrived: each delta's UTF-8 bytes / 4, rounded up.
+
+It is a sieve as well. An agent's client takes an answer for whole as soon as it has read the stop reason, whatever
+comes after. So only whole, undamaged frames pass, and the stop reason waits for the proper end of the stream, with
+which it usually arrives together. If that never comes, neither does the stop reason.
 """
 
 import base64
@@ -13,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
-from app.infrastructure.bedrock.calls import Operation
+from app.infrastructure.bedrock.calls import AnswerBroken, Operation
 from app.infrastructure.bedrock.frames import DamagedFrame, Frame, FrameReader
 
 Outcome = Literal["completed", "failed", "broken"]
@@ -65,7 +69,9 @@ class Reading:
 class Meter(Protocol):
     """Is fed the answer's bytes, in order."""
 
-    def feed(self, chunk: bytes) -> None: ...
+    def feed(self, chunk: bytes) -> bytes:
+        """What may be passed on now. Raises `AnswerBroken` when the rest cannot be made sense of."""
+        ...
 
     def reading(self, *, whole: bool) -> Reading:
         """The outcome so far; `whole` when the transfer itself came to its proper end."""
@@ -106,26 +112,40 @@ class StreamMeter:
 
     def __init__(self) -> None:
         self._frames = FrameReader()
+        self._withheld: list[bytes] = []
         self._counts = _Counts()
         self._arrived_output = 0
-        self._output_named = False
+        self._output_named = self._stop_named = False
         self._ended = self._failed = self._damaged = False
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bytes:
         if self._damaged:
-            return
+            raise AnswerBroken
+        ready: list[bytes] = []
         try:
             for frame in self._frames.feed(chunk):
-                self._take_frame(frame)
+                ready += self._sieved(frame)
         except _DAMAGE:
             self._damaged = True
+        return b"".join(ready)
+
+    def _sieved(self, frame: Frame) -> list[bytes]:
+        """The frames that may pass now that this one is here; none behind a failure."""
+        had_failed = self._failed
+        self._take_frame(frame)
+        if self._failed:
+            return [] if had_failed else [frame.raw]
+        self._withheld.append(frame.raw)
+        if self._stop_named and not self._ended:
+            return []
+        passing, self._withheld = self._withheld, []
+        return passing
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.headers.get(":message-type") != "event":
             self._failed = True
         elif frame.headers.get(":event-type") == "chunk":
-            event = orjson.loads(base64.b64decode(orjson.loads(frame.payload)["bytes"]))
-            self._take_event(event)
+            self._take_event(orjson.loads(base64.b64decode(orjson.loads(frame.payload)["bytes"])))
 
     def _take_event(self, event: Mapping[str, Any]) -> None:
         match event["type"]:
@@ -134,6 +154,7 @@ class StreamMeter:
             case "message_start":
                 self._counts.take_usage(event["message"].get("usage") or {})
             case "message_delta":
+                self._stop_named = True
                 self._take_last_usage(event.get("usage") or {})
             case "message_stop":
                 self._take_metrics(event.get("amazon-bedrock-invocationMetrics") or {})
@@ -172,9 +193,10 @@ class BodyMeter:
         self._stated = {name: int(headers[name]) for name in _HEADERS if headers.get(name, "").isdecimal()}
         self._body = bytearray()
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bytes:
         if len(self._body) <= _LARGEST_BODY:
             self._body += chunk
+        return chunk
 
     def reading(self, *, whole: bool) -> Reading:
         counts = _Counts()
@@ -194,8 +216,8 @@ class BodyMeter:
 class FreeMeter:
     """Watches an answer that costs nothing."""
 
-    def feed(self, chunk: bytes) -> None:
-        """Nothing in it is counted."""
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk
 
     def reading(self, *, whole: bool) -> Reading:
         return Reading("completed" if whole else "broken", Tokens())

@@ -47,6 +47,7 @@ class Orchestrator:
         self._places: dict[Key, Place] = {}
         self._starting: dict[Key, asyncio.Task[Place]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._preparing: set[asyncio.Task[Any]] = set()
         self._freed = asyncio.Condition()
         self._closing = False
         self._failing = False
@@ -67,7 +68,7 @@ class Orchestrator:
         waiting = self.counts[0] + len(self._starting)
         crowded = len(self._places) + len(self._starting) >= self._settings.sandbox_max
         if waiting < self._settings.sandbox_prewarm_max and not crowded and not self._closing:
-            self._spawn(self._warm((tenant_id, conversation_id)), "prewarm")
+            self._prepare(self._warm((tenant_id, conversation_id)), "prewarm")
 
     async def _warm(self, key: Key) -> None:
         described = await self._describe(*key)
@@ -112,7 +113,7 @@ class Orchestrator:
             return place
         starting = self._starting.get(key)
         if starting is None:
-            starting = self._spawn(self._start(key, plan, options), "start sandbox")
+            starting = self._prepare(self._start(key, plan, options), "start sandbox")
             self._starting[key] = starting
         return await asyncio.shield(starting)
 
@@ -203,13 +204,20 @@ class Orchestrator:
                 await self._end(place)
 
     async def close(self) -> None:
-        """End every place."""
+        """Start nothing more, and end every place."""
         self._closing = True
-        for task in self._tasks:
+        for task in self._preparing:
             task.cancel()
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(self._tasks)
         await asyncio.gather(*(self._end(place) for place in list(self._places.values())))
+
+    def _prepare(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """As `_spawn`, for what is given up when the program ends."""
+        task = self._spawn(work, name)
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
+        return task
 
     def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=name)

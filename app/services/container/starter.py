@@ -2,9 +2,7 @@
 
 import asyncio
 import secrets
-import shutil
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import structlog
 from app.database import Database, TenantId, UserId
 from app.infrastructure.runner_link import connect
 from app.infrastructure.sandboxes.contract import Limits, SandboxId, SandboxProvider, SandboxSpec
+from app.infrastructure.trees import remove_tree
 from app.services.agent_plan import Plan
 from app.services.container.agent import Agent
 from app.services.container.place import Doors, Key, Place
@@ -86,12 +85,7 @@ class Starter:
 
     async def forget(self, key: Key) -> None:
         """Remove a conversation's files."""
-        await asyncio.to_thread(shutil.rmtree, self.workspace(*key), onerror=_only_missing)
-
-
-def _only_missing(_call: Callable[..., object], path: str, failure: tuple[type, BaseException, object]) -> None:
-    if not isinstance(failure[1], FileNotFoundError):
-        log.error("workspace.not_removed", path=path, reason=type(failure[1]).__name__)
+        await asyncio.to_thread(remove_tree, self.workspace(*key))
 
 
 def _origin(plan: Plan) -> Origin:

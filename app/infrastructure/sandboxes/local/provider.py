@@ -20,8 +20,8 @@ from app.infrastructure.sandboxes.local.folders import OwnerFolder, SandboxFolde
 from app.infrastructure.sandboxes.local.interpreter import Interpreter, find_interpreter
 from app.infrastructure.sandboxes.local.process import start
 from app.infrastructure.sandboxes.local.sandbox import Footing, LocalSandbox
-from app.infrastructure.sandboxes.local.trees import give_tree
 from app.infrastructure.sandboxes.local.uids import reserved_uid
+from app.infrastructure.trees import give_tree
 
 SANDBOX_ID = re.compile(r"[a-z0-9]{1,32}")
 
