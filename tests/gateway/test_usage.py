@@ -1,5 +1,6 @@
 """The meter, byte by byte."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import orjson
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.infrastructure.bedrock.calls import AnswerBroken
 from app.infrastructure.bedrock.usage import BodyMeter, FreeMeter, Reading, StreamMeter, Tokens, meter
 from standin import frames, wires
 from standin.tokens import Usage
@@ -36,8 +38,18 @@ def end(output: int) -> bytes:
 def read(*chunks: bytes, whole: bool = True) -> Reading:
     stream = StreamMeter()
     for chunk in chunks:
-        stream.feed(chunk)
+        with suppress(AnswerBroken):
+            stream.feed(chunk)
     return stream.reading(whole=whole)
+
+
+def passed(*chunks: bytes) -> bytes:
+    stream = StreamMeter()
+    through = b""
+    with suppress(AnswerBroken):
+        for chunk in chunks:
+            through += stream.feed(chunk)
+    return through
 
 
 WHOLE = start() + deltas("one ", "two ") + end(50)
@@ -62,6 +74,32 @@ def test_a_damaged_byte_anywhere_is_noticed(place, flip):
     damaged = bytearray(WHOLE)
     damaged[place] ^= flip
     assert read(bytes(damaged)).outcome == "broken"
+
+
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=20))
+def test_a_whole_stream_passes_byte_for_byte(cuts):
+    places = [0, *sorted(cuts), len(WHOLE)]
+    assert passed(*(WHOLE[begin:stop] for begin, stop in pairwise(places))) == WHOLE
+
+
+@given(st.integers(0, len(WHOLE) - 1))
+def test_of_a_cut_stream_only_whole_frames_before_the_stop_reason_pass(cut):
+    before_the_end = start() + deltas("one ", "two ")
+    through = passed(*(bytes([byte]) for byte in WHOLE[:cut]))
+    assert before_the_end.startswith(through)
+    assert cut < len(before_the_end) or through == before_the_end
+
+
+def test_nothing_passes_from_a_damaged_frame_on():
+    damaged = start() + deltas("one ") + frames.with_bad_crc(deltas("two "))
+    assert passed(damaged, deltas("three "), end(3)) == start() + deltas("one ")
+
+
+def test_a_failure_passes_in_place_of_a_stop_reason_and_is_the_last_to_pass():
+    stop = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 3})
+    exception = wires.exception("throttling", "slow down")
+    assert passed(start() + stop) == start()
+    assert passed(start(), stop, exception, end(3)) == start() + exception
 
 
 def test_large_chunks_are_read_like_small_ones():
