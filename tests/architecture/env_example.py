@@ -26,17 +26,17 @@ def _group(field: FieldInfo) -> str:
     group = field.annotation
     assert isinstance(group, type)
     assert issubclass(group, BaseSettings)
-    says = _docstrings(group)
+    says = docstrings(group)
     lines = (line for name, setting in group.model_fields.items() for line in _setting(name, setting, says[name]))
-    return "\n".join(["", f"# --- {_sentence(group)}", *lines, ""])
+    return "\n".join(["", f"# --- {sentence(group)}", *lines, ""])
 
 
 def _setting(name: str, setting: FieldInfo, says: str) -> Iterator[str]:
     yield from textwrap.wrap(says, 118, initial_indent="# ", subsequent_indent="# ")
-    yield f"#{name.upper()}={_value(setting.get_default(call_default_factory=True))}"
+    yield f"#{name.upper()}={value(setting.get_default(call_default_factory=True))}"
 
 
-def _value(default: object) -> str:
+def value(default: object) -> str:
     match default:
         case None:
             return ""
@@ -50,11 +50,11 @@ def _value(default: object) -> str:
             return str(default)
 
 
-def _sentence(group: type) -> str:
+def sentence(group: type) -> str:
     return " ".join(inspect.getdoc(group).split())
 
 
-def _docstrings(group: type) -> dict[str, str]:
+def docstrings(group: type) -> dict[str, str]:
     """The sentence under each field."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(group))).body
     pairs = zip(definition.body, definition.body[1:], strict=False)
