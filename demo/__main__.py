@@ -14,11 +14,10 @@ from demo.answers import Answers, find_answers
 from demo.client import open_api
 from demo.errors import DemoFailed
 from demo.flow import Flow
+from demo.log import last_words
 from demo.screen import BOLD, DIM, RED, Screen
 from demo.server import Serving, log_path, serving
 
-LAST_LINES = 15
-LONGEST_LINE = 600
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -111,11 +110,11 @@ def _main() -> int:
 
 
 def _show_end(screen: Screen, path: Path) -> None:
-    lines = path.read_text(errors="replace").splitlines()[-LAST_LINES:]
-    if lines:
+    words = last_words(path)
+    if words:
         screen.line(f"The last lines of {path}:")
-    for line in lines:
-        screen.line(line[:LONGEST_LINE], DIM)
+    for line in words:
+        screen.line(f"  {line}", DIM)
 
 
 if __name__ == "__main__":
