@@ -1,9 +1,10 @@
-"""What runs, opened in one straight column and closed by it."""
+"""What runs, opened in straight columns and closed by them: the outside world first, then the engine upon it."""
 
 import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from app.infrastructure.bedrock.client import open_bedrock
 from app.infrastructure.gateway_sockets import listen
 from app.infrastructure.objects import open_objects
 from app.infrastructure.redis import RedisBell, open_redis
+from app.infrastructure.sandboxes.contract import SandboxProvider
 from app.services.container.orchestrator import Orchestrator
 from app.services.container.starter import Grounds, Starter
 from app.services.execute_service import ExecuteService
@@ -43,67 +45,73 @@ IDLE_ROUND = 30.0
 PURGE_ROUND = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the engine stands on."""
+
+    owner: str
+    """Names this replica."""
+    database: Database
+    bell: RedisBell
+    gate: ModelGate
+    provider: SandboxProvider
+
+
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Runtime]:
-    """The whole program but its HTTP server."""
+async def world(settings: Settings) -> AsyncIterator[World]:
+    """The outside world."""
     owner = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
+    size, timeout = settings.database.database_pool_size, settings.database.database_timeout
     async with AsyncExitStack() as opened:
         where = await opened.enter_async_context(addresses(settings))
-        database = await opened.enter_async_context(
-            open_database(
-                where.database,
-                pool_size=settings.database.database_pool_size,
-                timeout=settings.database.database_timeout,
-            )
-        )
         await check_schema(where.database)
-        password = settings.redis.redis_password
-        bell = await opened.enter_async_context(
-            open_redis(where.redis, password.get_secret_value() if password else None)
-        )
+        database = await opened.enter_async_context(open_database(where.database, pool_size=size, timeout=timeout))
+        bell = await opened.enter_async_context(open_redis(where.redis, settings.redis.redis_password))
         bedrock = await opened.enter_async_context(open_bedrock(settings.models))
         gate = ModelGate(database, settings, bedrock)
         opened.push_async_callback(gate.close, RECORD_GRACE)
         provider = await opened.enter_async_context(providers.open_sandboxes(settings, owner))
-        grounds = Grounds(
-            workspaces=settings.server.data_dir / "workspaces",
-            limits=providers.limits(settings),
-            owner=owner,
-            start_timeout=settings.sandboxes.sandbox_start_timeout,
-        )
-        starter = Starter(provider, Gateway(gate, listen), database, grounds)
-        sandboxes = Orchestrator(starter, Describer(database, settings), settings.sandboxes)
+        yield World(owner, database, bell, gate, provider)
+
+
+@asynccontextmanager
+async def engine(settings: Settings, on: World) -> AsyncIterator[Runtime]:
+    """The sandboxes' policy, the runs and their loops."""
+    grounds = Grounds(
+        workspaces=settings.server.data_dir / "workspaces",
+        limits=providers.limits(settings),
+        owner=on.owner,
+        start_timeout=settings.sandboxes.sandbox_start_timeout,
+    )
+    starter = Starter(on.provider, Gateway(on.gate, listen), on.database, grounds)
+    sandboxes = Orchestrator(starter, Describer(on.database, settings), settings.sandboxes)
+    wakeups, writer = Wakeups(on.bell), EventWriter(on.database)
+    titles = TitleService(on.gate, settings.models.anthropic_haiku_model)
+    workshop = Workshop(settings, on.database, sandboxes, titles.title_for)
+    execution = ExecuteService(workshop, writer, wakeups, on.owner)
+    leases = Leases(on.database, lambda: execution.live, wakeups, settings.runs, on.owner)
+    loops: background.Loops = {
+        "event writer": writer.run,
+        "wake-up sender": wakeups.send,
+        "wake-up listener": wakeups.listen,
+        "lease renewal": leases.renew_for_ever,
+        "lease sweep": leases.sweep_for_ever,
+        "idle sandboxes": every(IDLE_ROUND, sandboxes.end_idle),
+        "old idempotency keys": every(PURGE_ROUND, lambda: forget_old(on.database)),
+    }
+    async with AsyncExitStack() as opened:
         opened.push_async_callback(sandboxes.close)
-        wakeups, writer = Wakeups(bell), EventWriter(database)
-        workshop = Workshop(
-            settings, database, sandboxes, TitleService(gate, settings.models.anthropic_haiku_model).title_for
-        )
-        execution = ExecuteService(workshop, writer, wakeups, owner)
-        leases = Leases(database, lambda: execution.live, wakeups, settings.runs, owner)
-        loops: background.Loops = {
-            "event writer": writer.run,
-            "wake-up sender": wakeups.send,
-            "wake-up listener": wakeups.listen,
-            "lease renewal": leases.renew_for_ever,
-            "lease sweep": leases.sweep_for_ever,
-            "idle sandboxes": every(IDLE_ROUND, sandboxes.end_idle),
-            "old idempotency keys": every(PURGE_ROUND, lambda: forget_old(database)),
-        }
         await opened.enter_async_context(background.running(loops))
         opened.push_async_callback(execution.close)
         opened.push_async_callback(execution.drain)
-        health = _health(settings, database, bell, sandboxes, execution)
-        log.info("server.ready", owner=owner)
-        yield Runtime(settings, database, execution, sandboxes, health)
+        yield Runtime(settings, on.database, execution, sandboxes, _health(settings, on, sandboxes, execution))
 
 
-def _health(
-    settings: Settings, database: Database, bell: RedisBell, sandboxes: Orchestrator, execution: ExecuteService
-) -> HealthService:
+def _health(settings: Settings, on: World, sandboxes: Orchestrator, execution: ExecuteService) -> HealthService:
     objects = open_objects(settings.objects, settings.models, settings.server.data_dir / "objects")
     probes = Probes(
-        database=database.ping,
-        redis=bell.ping,
+        database=on.database.ping,
+        redis=on.bell.ping,
         s3=objects.ping,
         containers=sandboxes.check,
         container_counts=lambda: sandboxes.counts,
@@ -119,8 +127,9 @@ def lifespan(settings: Settings) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings.server.log_level, secret_values(settings))
-        async with running(settings) as runtime:
+        async with world(settings) as outside, engine(settings, outside) as runtime:
             app.state.runtime = runtime
+            log.info("server.ready", owner=outside.owner)
             yield
 
     return live

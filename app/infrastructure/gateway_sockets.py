@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from app.infrastructure.unix_sockets import reachable
@@ -12,15 +13,13 @@ BACKLOG = 64
 
 def listen(folder: Path, peer_uid: int) -> socket.socket:
     """A listening `gateway.sock` in that folder, in place of a former one, for that uid (and root) alone."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as undo:
+        listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         with reachable(folder) as short:
             _bind(listener, Path(short) / NAME, peer_uid)
         listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    listener.setblocking(False)
+        listener.setblocking(False)
+        undo.pop_all()
     return listener
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from pydantic import SecretStr
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
@@ -73,11 +74,11 @@ def _unavailable(operation: str) -> ServiceUnavailable:
 
 
 @asynccontextmanager
-async def open_redis(url: str, password: str | None) -> AsyncIterator[RedisBell]:
+async def open_redis(url: str, password: SecretStr | None) -> AsyncIterator[RedisBell]:
     """A bell on the Redis of that URL; connects when first used."""
     client = redis.Redis.from_url(
         url,
-        password=password,
+        password=password.get_secret_value() if password else None,
         decode_responses=True,
         socket_connect_timeout=ANSWER_SECONDS,
         socket_timeout=ANSWER_SECONDS,

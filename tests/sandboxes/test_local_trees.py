@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from app.infrastructure.sandboxes import trees
 from app.infrastructure.sandboxes.contract import SandboxUnavailable
-from app.infrastructure import trees
-from app.infrastructure.trees import give_tree, remove_tree
+from app.infrastructure.sandboxes.trees import give_tree, remove_tree
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 

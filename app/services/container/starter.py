@@ -13,7 +13,7 @@ import structlog
 from app.database import Database, TenantId, UserId
 from app.infrastructure.runner_link import connect
 from app.infrastructure.sandboxes.contract import Limits, SandboxId, SandboxProvider, SandboxSpec
-from app.infrastructure.trees import remove_tree
+from app.infrastructure.sandboxes.trees import remove_tree
 from app.services.agent_plan import Plan
 from app.services.container.agent import Agent
 from app.services.container.place import Doors, Key, Place

@@ -8,7 +8,7 @@ import stamina
 import structlog
 
 from app.database import Database, TenantId
-from app.errors import ServiceUnavailable
+from app.errors import AppError, ServiceUnavailable
 from app.repositories import events
 from app.repositories.runs import Claim
 from app.services.execution.run_log import Batch, RunLog
@@ -62,7 +62,7 @@ class EventWriter:
             return None
         try:
             refused = await self._append(batches)
-        except Exception as error:  # noqa: BLE001 -- one run's fault must not end the recording of all others
+        except AppError as error:
             return await self._commit_alone(batches, error)
         for batch in batches:
             claim = batch.log.claim
@@ -72,7 +72,7 @@ class EventWriter:
                 batch.log.committed(batch)
         return None
 
-    async def _commit_alone(self, batches: list[Batch], error: Exception) -> None:
+    async def _commit_alone(self, batches: list[Batch], error: AppError) -> None:
         if len(batches) > 1 and not isinstance(error, ServiceUnavailable):
             for batch in batches:
                 await self._commit([batch])

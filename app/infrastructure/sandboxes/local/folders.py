@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.infrastructure.sandboxes.contract import SandboxId, SandboxUnavailable
 from app.infrastructure.sandboxes.local import cgroups
-from app.infrastructure.trees import remove_tree
+from app.infrastructure.sandboxes.trees import remove_tree
 
 OWNER_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 GENERATED_ETC = {

@@ -21,7 +21,7 @@ from app.infrastructure.sandboxes.local.interpreter import Interpreter, find_int
 from app.infrastructure.sandboxes.local.process import start
 from app.infrastructure.sandboxes.local.sandbox import Footing, LocalSandbox
 from app.infrastructure.sandboxes.local.uids import reserved_uid
-from app.infrastructure.trees import give_tree
+from app.infrastructure.sandboxes.trees import give_tree
 
 SANDBOX_ID = re.compile(r"[a-z0-9]{1,32}")
 
