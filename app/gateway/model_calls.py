@@ -13,10 +13,13 @@ from typing import cast
 from urllib.parse import unquote
 
 import orjson
+import structlog
 from aiohttp import HttpVersion11, web
 
 from app.errors import AppError, Forbidden, InvalidInput, NotFound, PayloadTooLarge, RateLimited, ServiceUnavailable
 from app.services.model_gate import AnswerBroken, Binding, MeteredCall, ModelGate, ModelRefused, Operation
+
+log = structlog.get_logger()
 
 LARGEST_HEADER = 16 * 1024
 LARGEST_BODY = 32 * 1024 * 1024
@@ -147,18 +150,18 @@ def _checked(body: bytes) -> bytes:
 async def _pass_on(request: web.BaseRequest, operation: Operation, call: MeteredCall) -> web.StreamResponse:
     """Bytes go out as they come in; an answer that does not end well is cut off, never ended."""
     response = web.StreamResponse(headers=_headers(operation, call.request_id))
+    ends_well = False
     try:
         await response.prepare(request)
         while part := await call.read():
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(part)
-    except (AnswerBroken, TimeoutError, ConnectionError):
-        _cut(request)
-    except BaseException:
-        _cut(request)
-        raise
-    if not call.is_told_plainly:
-        _cut(request)
+        ends_well = call.is_told_plainly
+    except (AnswerBroken, TimeoutError, ConnectionError) as error:
+        log.info("gateway.answer_cut", reason=type(error).__name__)
+    finally:
+        if not ends_well:
+            _cut(request)
     return response
 
 

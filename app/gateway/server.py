@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from app.errors import AppError, Forbidden, InvalidInput, PayloadTooLarge, RateLimited
 from app.gateway.model_calls import ModelCalls, refusal
@@ -31,9 +32,8 @@ CLOSE_SECONDS = 2.0
 _BLOCKED = (Forbidden, InvalidInput, PayloadTooLarge, RateLimited)
 _METHODS = frozenset({"GET", "POST"})
 _CREDENTIALS = struct.Struct("3i")
-_SILENT = logging.Logger("gateway.connections")
-_SILENT.disabled = True
-"""A sandbox must not fill the log with its malformed requests."""
+_NO_ACCESS_LOG = logging.Logger("gateway")
+_NO_ACCESS_LOG.disabled = True
 
 Listen = Callable[[Path, int], socket.socket]
 """Makes the listening socket of a folder, for a uid."""
@@ -59,6 +59,12 @@ class _Connection(web.RequestHandler):
             self._force_close = True
             transport.close()
 
+    def log_exception(self, *_: object, **told: object) -> None:
+        """A fault of ours is worth a line; a malformed request is not, or a sandbox could fill the log."""
+        fault = told.get("exc_info")
+        if not isinstance(fault, HttpProcessingError):
+            log.error("gateway.failed", exc_info=fault)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         if self.on_lost:
@@ -78,8 +84,7 @@ class _Connections(web.Server):
             loop=self._loop,
             keepalive_timeout=IDLE_SECONDS,
             tcp_keepalive=False,
-            logger=_SILENT,
-            access_log=_SILENT,
+            access_log=_NO_ACCESS_LOG,
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_FIELD,
             max_headers=MOST_FIELDS,
@@ -143,9 +148,6 @@ class Door:
             return refusal(error)
         except AppError as error:
             response = refusal(error)
-        except Exception:  # the door's boundary: whatever it is, no sandbox is told of it
-            log.exception("gateway.failed")
-            response = refusal(AppError())
         self._gate.served(request.method if request.method in _METHODS else "OTHER", time.monotonic() - begun)
         return response
 
@@ -172,11 +174,9 @@ class Gateway:
 
     async def open(self, folder: Path, binding: Binding, peer_uid: int) -> Door:
         """Listen on `gateway.sock` in that folder for a sandbox whose processes have that uid."""
-        listener = self._listen(folder, peer_uid)
-        door = Door(self._gate, binding, peer_uid)
-        try:
+        with contextlib.ExitStack() as undo:
+            listener = undo.enter_context(contextlib.closing(self._listen(folder, peer_uid)))
+            door = Door(self._gate, binding, peer_uid)
             await door.listen(folder / Path(listener.getsockname()).name, listener)
-        except BaseException:
-            listener.close()
-            raise
+            undo.pop_all()
         return door

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, update
@@ -21,11 +22,12 @@ from app.infrastructure.gateway_sockets import NAME, listen
 from app.models import Model, UsageLog
 from app.services.model_gate import Binding, BoundRun, ModelGate, Origin
 from standin import server
-from tests.standin.client import MODEL, Client
+from tests.standin.client import MODEL, Client, messages_body
 
 TENANT = TenantId("acme")
 SECRET = "canary-secret-key"
 TOKEN = "canary-session-token"
+BODY = orjson.dumps(messages_body("@text hi"))
 HAIKU = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
 FIVE = ("input_tokens", "output_tokens", "cache_creation_5m", "cache_creation_1h", "cache_read")
 
@@ -111,6 +113,21 @@ async def sandbox(door: Path) -> AsyncIterator[Client]:
     """What the agent's client sees."""
     async with through(door) as client:
         yield client
+
+
+def post(target: str, *headers: str, body: bytes = BODY, length: bool = True) -> bytes:
+    lines = [
+        f"POST {target} HTTP/1.1",
+        "Host: x",
+        "Connection: close",
+        *headers,
+        *([f"Content-Length: {len(body)}"] if length else []),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def requests_seen(service: Client) -> list[dict[str, Any]]:
+    return await service.control("requests")
 
 
 async def raw(path: Path, request: bytes) -> bytes:
