@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Select, exists, select, text
+from sqlalchemy import BindParameter, bindparam, exists, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
@@ -31,9 +31,11 @@ _BEGIN = text(
                CAST(:content AS json)
         FROM messages WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id
     )
-    INSERT INTO runs (tenant_id, run_id, conversation_id, user_id, model_id, owner, fence, lease_until, versions)
+    INSERT INTO runs (tenant_id, run_id, conversation_id, user_id, model_id, owner, fence, lease_until, versions,
+                      status, started_at)
     SELECT :tenant_id, :run_id, :conversation_id, :user_id, :model_id, :owner, fence,
-           clock_timestamp() + make_interval(secs => :lease_seconds), CAST(:versions AS json)
+           clock_timestamp() + make_interval(secs => :lease_seconds), CAST(:versions AS json),
+           CASE WHEN :at_once THEN 'running' ELSE 'queued' END, CASE WHEN :at_once THEN clock_timestamp() END
     FROM conversation
     RETURNING fence, created_at
     """
@@ -65,8 +67,31 @@ class Beginning:
     model_id: str
     owner: str
     lease_seconds: float
+    at_once: bool
+    """Whether its agent waits for it, so that it need not queue."""
     content: dict[str, Any]
     versions: dict[str, Any]
+
+
+_own, _asked, _default = aliased(Model), aliased(Model), aliased(Model)
+_tenant: BindParameter[str] = bindparam("tenant_id")
+_conversation: BindParameter[UUID] = bindparam("conversation_id")
+_model: BindParameter[str] = bindparam("model_id")
+
+_LIVE_RUN = select(Run.run_id).where(
+    Run.tenant_id == _tenant, Run.conversation_id == _conversation, Run.status.in_(LIVE)
+)
+_WRITTEN = exists().where(SessionEntry.tenant_id == _tenant, SessionEntry.conversation_id == _conversation)
+
+_SITUATION = (
+    select(Conversation, Tenant, _own, _asked, _default, _LIVE_RUN.scalar_subquery(), _WRITTEN)
+    .join(Tenant, Tenant.tenant_id == Conversation.tenant_id)
+    .join(_own, _own.model_id == Conversation.model_id)
+    .outerjoin(_asked, _asked.model_id == _model)
+    .outerjoin(_default, _default.model_id == Tenant.model_id)
+    .where(Conversation.tenant_id == _tenant, Conversation.conversation_id == _conversation)
+)
+_LOCKED_SITUATION = _SITUATION.with_for_update(of=Conversation)
 
 
 class Admissions:
@@ -76,34 +101,19 @@ class Admissions:
         self._session = session
         self._tenant_id = tenant_id
 
-    def _situation(
-        self, conversation_id: UUID, asked_model: str | None
-    ) -> Select[Conversation, Tenant, Model, Model, Model, UUID, bool]:
-        own, asked, default = aliased(Model), aliased(Model), aliased(Model)
-        live = select(Run.run_id).where(
-            Run.tenant_id == self._tenant_id, Run.conversation_id == conversation_id, Run.status.in_(LIVE)
-        )
-        written = exists().where(
-            SessionEntry.tenant_id == self._tenant_id, SessionEntry.conversation_id == conversation_id
-        )
-        return (
-            select(Conversation, Tenant, own, asked, default, live.scalar_subquery(), written)
-            .join(Tenant, Tenant.tenant_id == Conversation.tenant_id)
-            .join(own, own.model_id == Conversation.model_id)
-            .outerjoin(asked, asked.model_id == asked_model)
-            .outerjoin(default, default.model_id == Tenant.model_id)
-            .where(Conversation.tenant_id == self._tenant_id, Conversation.conversation_id == conversation_id)
-        )
+    def _values(self, conversation_id: UUID, asked_model: str | None) -> dict[str, Any]:
+        return {"tenant_id": self._tenant_id, "conversation_id": conversation_id, "model_id": asked_model}
 
     async def find(self, conversation_id: UUID, asked_model: str | None = None) -> Situation | None:
         """How things stand, for a look ahead."""
-        row = (await self._session.execute(self._situation(conversation_id, asked_model))).one_or_none()
+        found = await self._session.execute(_SITUATION, self._values(conversation_id, asked_model))
+        row = found.one_or_none()
         return Situation(*row) if row else None
 
     async def lock(self, conversation_id: UUID, asked_model: str | None) -> Situation | None:
         """As `find`; until the transaction ends nobody else begins a run in it."""
-        locked = self._situation(conversation_id, asked_model).with_for_update(of=Conversation)
-        row = (await self._session.execute(locked)).one_or_none()
+        found = await self._session.execute(_LOCKED_SITUATION, self._values(conversation_id, asked_model))
+        row = found.one_or_none()
         return Situation(*row) if row else None
 
     async def begin(self, session: Session, beginning: Beginning) -> tuple[int, datetime]:
@@ -118,6 +128,7 @@ class Admissions:
             "model_id": beginning.model_id,
             "owner": beginning.owner,
             "lease_seconds": beginning.lease_seconds,
+            "at_once": beginning.at_once,
             "content": orjson.dumps(beginning.content).decode(),
             "versions": orjson.dumps(beginning.versions).decode(),
         }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import BindParameter, Integer, bindparam, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import ReadSession, Session, TenantId
@@ -68,6 +68,24 @@ async def append(connection: AsyncConnection, rows: Sequence[NewEvent]) -> set[t
     return {(TenantId(row.tenant_id), row.run_id) for row in refused}
 
 
+_tenant: BindParameter[str] = bindparam("tenant_id")
+_run: BindParameter[UUID] = bindparam("run_id")
+_after: BindParameter[int] = bindparam("after")
+
+_OF_RUN = (
+    select(Event.seq, Event.type, Event.data)
+    .where(Event.tenant_id == _tenant, Event.run_id == _run, Event.seq > _after)
+    .order_by(Event.seq)
+)
+_PAGE = _OF_RUN.limit(bindparam("page_limit", type_=Integer()))
+_OF_TYPES = _OF_RUN.where(Event.type.in_(bindparam("types", expanding=True)))
+_LAST_SEQS = (
+    select(Event.run_id, func.max(Event.seq).label("seq"))
+    .where(Event.tenant_id == _tenant, Event.run_id.in_(bindparam("run_ids", expanding=True)))
+    .group_by(Event.run_id)
+)
+
+
 class Events:
     """One tenant's events."""
 
@@ -75,40 +93,29 @@ class Events:
         self._session = session
         self._tenant_id = tenant_id
 
-    def _of_run(self, run_id: UUID) -> Select[int, str, str]:
-        return (
-            select(Event.seq, Event.type, Event.data)
-            .where(Event.tenant_id == self._tenant_id, Event.run_id == run_id)
-            .order_by(Event.seq)
-        )
-
     async def list_after(self, run_id: UUID, after: int, limit: int) -> list[Recorded]:
         """The next events behind a cursor."""
-        found = await self._session.execute(self._of_run(run_id).where(Event.seq > after).limit(limit))
-        return [Recorded(*row) for row in found]
+        values = {"tenant_id": self._tenant_id, "run_id": run_id, "after": after, "page_limit": limit}
+        return [Recorded(*row) for row in await self._session.execute(_PAGE, values)]
 
     async def list_of_types(self, run_id: UUID, types: Sequence[str], after: int = 0) -> list[Recorded]:
         """A run's events of certain types behind a cursor."""
-        wanted = self._of_run(run_id).where(Event.type.in_(types), Event.seq > after)
-        return [Recorded(*row) for row in await self._session.execute(wanted)]
+        values = {"tenant_id": self._tenant_id, "run_id": run_id, "after": after, "types": types}
+        return [Recorded(*row) for row in await self._session.execute(_OF_TYPES, values)]
 
     async def last_seq(self, run_id: UUID) -> int:
         """The number of the newest event; 0 before the first."""
-        newest = select(func.max(Event.seq)).where(Event.tenant_id == self._tenant_id, Event.run_id == run_id)
-        return await self._session.scalar(newest) or 0
+        return (await self.last_seqs([run_id])).get(run_id, 0)
 
     async def last_seqs(self, run_ids: Sequence[UUID]) -> dict[UUID, int]:
         """The numbers of several runs' newest events."""
-        statement = (
-            select(Event.run_id, func.max(Event.seq).label("seq"))
-            .where(Event.tenant_id == self._tenant_id, Event.run_id.in_(run_ids))
-            .group_by(Event.run_id)
-        )
-        return {row.run_id: row.seq for row in await self._session.execute(statement)}
+        found = await self._session.execute(_LAST_SEQS, {"tenant_id": self._tenant_id, "run_ids": run_ids})
+        return {row.run_id: row.seq for row in found}
 
     async def add(self, session: Session, run_id: UUID, events: Sequence[Recorded]) -> None:
         """Append inside a transaction that holds the run's row."""
-        session.add_all(
-            Event(tenant_id=self._tenant_id, run_id=run_id, seq=seq, type=kind, data=data) for seq, kind, data in events
-        )
-        await session.flush()
+        rows = [
+            {"tenant_id": self._tenant_id, "run_id": run_id, "seq": seq, "type": kind, "data": data}
+            for seq, kind, data in events
+        ]
+        await session.execute(insert(Event), rows)

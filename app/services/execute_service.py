@@ -59,9 +59,10 @@ class ExecuteService:
         """Begin a run and go on with it in the background; raises what refuses it."""
         if self.draining.is_set():
             raise ServiceUnavailable("The server is about to end.")
+        at_once = self._workshop.sandboxes.is_ready(asked.tenant_id, asked.conversation_id)
         try:
             async with self._workshop.database.tenant(asked.tenant_id) as session:
-                admitted = await admit(session, asked, self._workshop.settings, self._owner)
+                admitted = await admit(session, asked, self._workshop.settings, self._owner, at_once=at_once)
         except ConversationBusy as error:
             raise await self._busy(asked, error) from error
         if isinstance(admitted, Repeated):

@@ -1,11 +1,17 @@
 """The agents' transcripts: kept in PostgreSQL, handed back whole and mended."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import stamina
+
 from app.database import Database, TenantId
+from app.errors import ServiceUnavailable
 from app.repositories.session_entries import SessionEntries, session_key
 from runner.protocol import SessionKey
+
+RETRY_FOR = timedelta(seconds=120)
 
 
 class Transcripts:
@@ -16,8 +22,9 @@ class Transcripts:
         self._tenant_id = tenant_id
         self._conversation_id = conversation_id
 
+    @stamina.retry(on=ServiceUnavailable, timeout=RETRY_FOR, attempts=None, wait_initial=0.05, wait_max=2.0)
     async def append(self, key: SessionKey, entries: list[dict[str, Any]], fence: int) -> None:
-        """Keep entries; raises `StaleOwner` for a fence that is not the conversation's newest."""
+        """Keep entries, however long the database is away; raises `StaleOwner` for a fence that is not the newest."""
         if not entries:
             return
         async with self._database.tenant(self._tenant_id) as session:

@@ -103,6 +103,11 @@ class Orchestrator:
         if not place.alive or not place.clean:
             self._spawn(self._end(place), "end")
 
+    def is_ready(self, tenant_id: TenantId, conversation_id: UUID) -> bool:
+        """Whether the conversation's agent is up and idle."""
+        place = self._fit((tenant_id, conversation_id))
+        return place is not None and not place.busy
+
     def _fit(self, key: Key) -> Place | None:
         place = self._places.get(key)
         return place if place is not None and place.alive and place.clean else None

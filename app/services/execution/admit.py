@@ -39,6 +39,8 @@ class Admitted:
     first_turn: bool
     """Whether the conversation has no title yet."""
     context_full: bool
+    at_once: bool
+    """Whether its agent waited for it; else it is queued until there is one."""
     begun_at: datetime
 
 
@@ -49,7 +51,9 @@ class Repeated:
     run_id: UUID
 
 
-async def admit(session: Session, asked: Application, settings: Settings, owner: str) -> Admitted | Repeated:
+async def admit(
+    session: Session, asked: Application, settings: Settings, owner: str, *, at_once: bool
+) -> Admitted | Repeated:
     """Begin a run, or say which run the same request began earlier; raises what refuses it."""
     admissions = Admissions(session, asked.tenant_id)
     situation = await admissions.lock(asked.conversation_id, asked.request.model_id)
@@ -60,7 +64,7 @@ async def admit(session: Session, asked: Application, settings: Settings, owner:
     if earlier is not None:
         return Repeated(earlier)
     plan = _checked_plan(asked, situation)
-    fence, begun_at = await admissions.begin(session, _beginning(asked, plan, run_id, settings, owner))
+    fence, begun_at = await admissions.begin(session, _beginning(asked, plan, run_id, settings, owner, at_once=at_once))
     return Admitted(
         claim=Claim(asked.tenant_id, run_id, fence),
         plan=plan,
@@ -68,6 +72,7 @@ async def admit(session: Session, asked: Application, settings: Settings, owner:
         prompt=asked.request.user_input,
         first_turn=situation.conversation.title is None,
         context_full=situation.conversation.context_limit_reached,
+        at_once=at_once,
         begun_at=begun_at,
     )
 
@@ -134,7 +139,9 @@ def wishes(request: RunRequest | None, settings: Settings) -> Wishes:
     )
 
 
-def _beginning(asked: Application, plan: Plan, run_id: UUID, settings: Settings, owner: str) -> Beginning:
+def _beginning(
+    asked: Application, plan: Plan, run_id: UUID, settings: Settings, owner: str, *, at_once: bool
+) -> Beginning:
     content: dict[str, Any] = {"type": "user", "text": asked.request.user_input}
     return Beginning(
         run_id=run_id,
@@ -145,6 +152,7 @@ def _beginning(asked: Application, plan: Plan, run_id: UUID, settings: Settings,
         model_id=plan.model.model_id,
         owner=owner,
         lease_seconds=settings.runs.lease_seconds,
+        at_once=at_once,
         content=content,
         versions={"system_prompt": plan.system_prompt, "skills": [], "mcp_servers": [], "agents": []},
     )

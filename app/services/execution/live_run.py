@@ -42,8 +42,8 @@ STOPPED: dict[Stop, Outcome] = {
 }
 INTERRUPT_SECONDS = 6.0
 """The runner ends an interrupted turn within 5 s; after this the sandbox is ended instead."""
-CONCLUDE_SECONDS = 120.0
-"""How long the end of a run waits for a lost database."""
+RETRY_SECONDS = 120.0
+"""How long a run waits for a lost database."""
 
 MakeTitle = Callable[[Origin, str, float], Awaitable[str | None]]
 """From the account, the user's words and the seconds it may take."""
@@ -140,20 +140,21 @@ class LiveRun:
 
     async def _turn(self, place: Place) -> Outcome:
         claim, plan = self.claim, self.admitted.plan
-        marking = asyncio.create_task(self._mark_running(), name="mark running")
+        if not self.admitted.at_once:
+            await self._mark_running()
         place.begin_turn(BoundRun(claim.run_id, UserId(plan.user_id), plan.model.model_id), claim.fence)
         self._place = place
         try:
             return await Turn(self.admitted, self.log, place, partial(self._begin_title, place.binding.origin)).relay()
         finally:
             self._place = None
-            await asyncio.wait([marking])
             await place.end_turn()
 
+    @stamina.retry(on=ServiceUnavailable, timeout=RETRY_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
     async def _mark_running(self) -> None:
-        claim = self.claim
-        async with self._workshop.database.tenant(claim.tenant_id) as session:
-            await Runs(session, claim.tenant_id).mark_running(session, claim)
+        async with self._workshop.database.tenant(self.claim.tenant_id) as session:
+            if not await Runs(session, self.claim.tenant_id).mark_running(session, self.claim):
+                raise StaleOwner
 
     def _begin_title(self, origin: Origin) -> None:
         if self.admitted.first_turn and self._title is None:
@@ -167,7 +168,7 @@ class LiveRun:
         last = await self._write_end(replace(outcome, title=title))
         self.log.concluded(last)
 
-    @stamina.retry(on=ServiceUnavailable, timeout=CONCLUDE_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
+    @stamina.retry(on=ServiceUnavailable, timeout=RETRY_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
     async def _write_end(self, outcome: Outcome) -> tuple[Recorded, ...]:
         claim = self.claim
         async with self._workshop.database.tenant(claim.tenant_id) as session:
