@@ -58,6 +58,13 @@ class BareSdk:
             raise RuntimeError("the bare SDK's process ended")
         return json.loads(line)
 
+    async def close(self) -> None:
+        """Hang up."""
+        if self._writer:
+            self._writer.close()
+            with suppress(ConnectionError):
+                await self._writer.wait_closed()
+
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(START_SECONDS):
             while True:
@@ -84,7 +91,9 @@ async def bare_sdk(folder: Path) -> AsyncIterator[BareSdk]:
     workspace.mkdir()
     async with open_local(config) as provider:
         sandbox = await provider.create(SandboxSpec(sandbox_id=SandboxId("bare"), workspace=workspace))
+        bare = BareSdk(sandbox)
         try:
-            yield BareSdk(sandbox)
+            yield bare
         finally:
+            await bare.close()
             await provider.destroy(sandbox.sandbox_id)

@@ -114,7 +114,7 @@ class Client:
             if answer.status != 200:
                 raise RuntimeError(f"stream: {answer.status} {await answer.text()}")
             pieces = [((time.perf_counter() - begun) * 1000, piece) async for piece in answer.content.iter_any()]
-            return Turn(answer.headers["X-Run-ID"], tuple(_heard(pieces)))
+            return Turn(answer.headers["X-Run-ID"], tuple(heard(pieces)))
 
     async def recorded(self, conversation_id: str, run_id: str) -> int:
         """How many events of a run are stored."""
@@ -122,7 +122,7 @@ class Client:
         return int((await self._call("GET", path))["last_event_id"])
 
 
-def _heard(pieces: list[tuple[float, bytes]]) -> Iterator[Heard]:
+def heard(pieces: list[tuple[float, bytes]]) -> Iterator[Heard]:
     """Events, each at the time of the piece that completed it."""
     ends = list(accumulate(len(piece) for _, piece in pieces))
     position, number = 0, 0
