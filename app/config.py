@@ -153,6 +153,19 @@ class Runs(_Group):
     """Largest multipart body of a conversation's stream, all its files together."""
 
 
+class Uploads(_Group):
+    """Files that come with messages; what a file is, is taken from its name and declared type."""
+
+    upload_image_mebibytes: Mebibytes = 5
+    """Largest image."""
+    upload_pdf_mebibytes: Mebibytes = 20
+    """Largest PDF."""
+    upload_office_mebibytes: Mebibytes = 30
+    """Largest text document, table or presentation of an office program."""
+    upload_other_mebibytes: Mebibytes = 5
+    """Largest file of any other kind."""
+
+
 class Sandboxes(_Group):
     """Where agents run."""
 
@@ -189,6 +202,7 @@ class Settings(_Group):
     objects: Objects = Field(default_factory=Objects)
     models: ModelService = Field(default_factory=ModelService)
     runs: Runs = Field(default_factory=Runs)
+    uploads: Uploads = Field(default_factory=Uploads)
     sandboxes: Sandboxes = Field(default_factory=Sandboxes)
 
     @cached_property

@@ -70,6 +70,12 @@ class Forbidden(AppError):
     status, code = 403, "FORBIDDEN"
 
 
+class PathTraversal(AppError):
+    """A path leads out of its folder."""
+
+    status, code = 403, "PATH_TRAVERSAL"
+
+
 class NotFound(AppError):
     """There is no such resource."""
 

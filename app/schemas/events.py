@@ -134,6 +134,18 @@ class SubagentEnd(Event):
     result_preview: str | None = None
 
 
+class FileChanged(Event):
+    """A file of the workspace has a new version."""
+
+    event: Literal["file_changed"] = "file_changed"
+    file_path: str
+    """Relative to the workspace."""
+    version: int
+    file_size: int
+    source: Literal["user_upload", "ai_created", "ai_modified"]
+    is_presented: bool
+
+
 class Retrying(Event):
     """A model call failed and is tried again."""
 
@@ -236,6 +248,7 @@ AnyEvent = Annotated[
     | ToolResult
     | SubagentStart
     | SubagentEnd
+    | FileChanged
     | Retrying
     | Title
     | ContextStatus
