@@ -104,8 +104,8 @@ async def test_a_result_of_another_turn_does_not_end_this_one(scripted: Backend)
     assert len(of(Text, found)) == 1
 
 
-async def test_what_is_said_between_turns_belongs_to_none(scripted: Backend) -> None:
-    await scripted.turn(script(RESULT, TEXT, RESULT))
+async def test_a_result_between_turns_ends_neither(scripted: Backend) -> None:
+    await scripted.turn(script(RESULT, RESULT | {"origin": {"kind": "task-notification"}}))
     found = await scripted.turn(script(TEXT, RESULT))
 
     assert [frame.type for frame in found] == ["text", "turn_ended"]
