@@ -4,21 +4,20 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import quote
 
 import aiohttp
 import orjson
 import structlog
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
 from yarl import URL
 
 from app.config import ModelService
 from app.errors import ServiceUnavailable
 from app.infrastructure.bedrock.calls import AnswerBroken, ModelRefused, ModelRequest
 from app.infrastructure.bedrock.credentials import CredentialSource
+from app.infrastructure.bedrock.signing import signed
 
 log = structlog.get_logger()
 
@@ -103,9 +102,7 @@ class BedrockClient:
         url = self._url(request)
         headers = await self._headers(request, url)
         try:
-            response = await self._session.post(
-                URL(url, encoded=True), data=request.body, headers=headers, allow_redirects=False
-            )
+            response = await self._session.post(url, data=request.body, headers=headers, allow_redirects=False)
         except _LOST as error:
             log.warning("model_service.unreachable", error=type(error).__name__, region=request.region)
             raise ServiceUnavailable("The model service cannot be reached at the moment.") from None
@@ -113,8 +110,9 @@ class BedrockClient:
             return ModelAnswer(response)
         raise await self._refusal(response)
 
-    def _url(self, request: ModelRequest) -> str:
-        return f"{self._base(request.region)}/model/{quote(request.bedrock_model_id, safe='-._~')}/{request.operation}"
+    def _url(self, request: ModelRequest) -> URL:
+        path = f"model/{quote(request.bedrock_model_id, safe='')}/{request.operation}"
+        return URL(f"{self._base(request.region)}/{path}", encoded=True)
 
     def _base(self, region: str) -> str:
         if self._settings.bedrock_endpoint_url:
@@ -124,13 +122,15 @@ class BedrockClient:
             raise ServiceUnavailable("The model service cannot be called at the moment.")
         return f"https://bedrock-runtime.{region}.amazonaws.com"
 
-    async def _headers(self, request: ModelRequest, url: str) -> dict[str, str]:
+    async def _headers(self, request: ModelRequest, url: URL) -> dict[str, str]:
         streamed = request.operation == "invoke-with-response-stream"
         headers = {"Content-Type": "application/json", "Accept": EVENT_STREAM if streamed else "application/json"}
         if streamed:
             headers["X-Amzn-Bedrock-Accept"] = "application/json"
         credentials = await self._credentials.current()
-        return _signed(request, url, headers, credentials) if credentials else headers
+        if credentials is None:
+            return headers
+        return signed(credentials, request.region, url, headers, request.body, datetime.now(UTC))
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ModelRefused | ServiceUnavailable:
         kind, message = await _said(response)
@@ -142,14 +142,6 @@ class BedrockClient:
             return ModelRefused(403, kind, "The model service does not allow this call.")
         status = response.status if response.status >= 400 else 502
         return ModelRefused(status, kind, message, _retry_after(response))
-
-
-def _signed(
-    request: ModelRequest, url: str, headers: dict[str, str], credentials: ReadOnlyCredentials
-) -> dict[str, str]:
-    signing = AWSRequest("POST", url, headers=headers, data=request.body)
-    SigV4Auth(credentials, "bedrock", request.region).add_auth(signing)
-    return dict(signing.headers.items())
 
 
 async def _said(response: aiohttp.ClientResponse) -> tuple[str, str]:
