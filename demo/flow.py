@@ -81,6 +81,7 @@ class Flow:
         except Refused as refusal:
             if refusal.status != 409:
                 raise
+            self._show("POST", "/api/models", "409, the model is there already")
             await self._send("PUT", f"/api/models/{model_id}", named)
 
     async def _tenant(self) -> None:
@@ -90,12 +91,15 @@ class Flow:
         except Refused as refusal:
             if refusal.status != 409:
                 raise
-            self._screen.entry("GET", f"{TENANT_PATH}  there already", DIM)
+            self._show("POST", "/api/tenants", "409, the tenant is there already")
 
     async def _send(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await self._api.send(method, path, body)
-        self._screen.entry(method, f"{path}  {answer.status}", DIM)
+        self._show(method, path, str(answer.status))
         return answer.body
+
+    def _show(self, method: str, path: str, outcome: str) -> None:
+        self._screen.entry("http", f"{method} {path} → {outcome}", DIM)
 
     async def _turn(self, path: str, prompt: str) -> dict[str, Any]:
         """One message and its answer; returns the run as the server keeps it."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -14,10 +15,12 @@ import aiohttp
 import psutil
 import pytest
 
+from tests.demo.test_readme import BLOCK, ENGLISH, text
+
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 100.0
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow, pytest.mark.timeout(300)]
 
 Demo = asyncio.subprocess.Process
 
@@ -104,6 +107,7 @@ async def test_runs_again_on_the_same_data_and_serves_on_until_it_is_told_to_end
     demo = await start(folder)
     said = await read_until(demo, r"curl .*\n")
     await check_the_address(said)
+    await check_the_readme(said)
     await check_a_second_demonstration(folder)
     children = family(demo)
     demo.send_signal(signal.SIGINT)
@@ -119,6 +123,25 @@ async def check_the_address(said: str) -> None:
     async with aiohttp.ClientSession(headers={"X-API-Key": key[1]}) as client, client.get(tried[1]) as answer:
         assert answer.status == 200
         assert len(await answer.json()) == 4
+
+
+async def check_the_readme(said: str) -> None:
+    """Its basic flow works as it is copied; a machine without curl cannot tell."""
+    if not shutil.which("curl"):
+        return
+    (flow,) = (block for block in BLOCK.findall(text(ENGLISH)) if block.startswith("api="))
+    url, key = re.search(r"(http://\S+)/docs", said), re.search(r"key +(\S+) ", said)
+    assert url
+    assert key
+    script = flow.replace("http://127.0.0.1:8000", url[1]).replace("change-me-to-16-or-more", key[1])
+    shell = await asyncio.create_subprocess_exec("bash", "-euc", script, stdout=asyncio.subprocess.PIPE)
+    output, _ = await asyncio.wait_for(shell.communicate(), PATIENCE)
+    assert shell.returncode == 0
+    first, replayed = re.findall(r"(?s)event: \w+.*?event: done\n[^\n]+", output.decode())
+    assert '"status":"success"' in first
+    assert "id: 10\n" in first
+    assert "id: 10\n" not in replayed
+    assert replayed.splitlines()[-1] == first.splitlines()[-1]
 
 
 async def check_a_second_demonstration(folder: Path) -> None:
