@@ -36,7 +36,8 @@ def sdk_options(options: AgentOptions, config: Config, relay_port: int, store: R
     tools = list(options.tools)
     return ClaudeAgentOptions(
         tools=tools,
-        allowed_tools=tools,
+        # Listed tools run unasked whatever the mode; in any other mode the CLI decides, and nobody answers its questions.
+        allowed_tools=tools if options.permission_mode == "bypassPermissions" else [],
         mcp_servers={},
         strict_mcp_config=True,
         setting_sources=[],

@@ -36,6 +36,7 @@ async def serve(config: Config) -> None:
     store.on_failure = agent.store_failed
     server = Server(outbox, lambda: _hello(agent, outbox), agent.submit, store.take)
     processes.adopt_orphans()
+    processes.close_memory()
     loop.add_signal_handler(signal.SIGCHLD, _reap, agent)
     await server.listen(config.control_socket)
     await _until(stop, agent)

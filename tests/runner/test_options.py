@@ -25,6 +25,12 @@ async def test_only_the_named_tools_exist_and_nothing_is_read_from_the_workspace
     assert made.cwd == Path("/workspace")
 
 
+@pytest.mark.parametrize("mode", ["default", "acceptEdits", "plan", "dontAsk"])
+async def test_only_where_nothing_is_asked_do_tools_run_unasked(mode: str) -> None:
+    made = sdk_options(options(tools=("Bash",), permission_mode=mode), CONFIG, 4321, RelayedStore(Outbox()))
+    assert (made.tools, made.allowed_tools) == (["Bash"], [])
+
+
 async def test_a_new_session_gets_its_id_and_a_stored_one_is_resumed() -> None:
     store = RelayedStore(Outbox())
     new = sdk_options(options("1c9e1f0a-0000-4000-8000-000000000000"), CONFIG, 1, store)
