@@ -24,6 +24,7 @@ def _known_zone(name: str) -> str:
     return name
 
 
+Folder = Annotated[Path, AfterValidator(Path.absolute)]
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
@@ -74,7 +75,7 @@ class Server(_Group):
     """Comma-separated origins that browsers may call from."""
     hsts_enabled: bool = True
     """Whether answers carry Strict-Transport-Security (in production only)."""
-    data_dir: Path = ROOT / ".data"
+    data_dir: Folder = ROOT / ".data"
     """Folder of the embedded services, local objects and sandboxes."""
 
 
@@ -187,7 +188,7 @@ class Sandboxes(_Group):
     """Seconds an unused sandbox is kept."""
     sandbox_start_timeout: Seconds = 60.0
     """Seconds a sandbox may take until its agent is up."""
-    sandbox_site_packages: Path = ROOT / ".runner" / "site-packages"
+    sandbox_site_packages: Folder = ROOT / ".runner" / "site-packages"
     """Folder of the Python packages shown inside."""
     sandbox_uid_base: int = Field(default=20001, ge=1000)
     """First of the 1,000 uids that sandboxes get when the server runs as root."""

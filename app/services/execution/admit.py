@@ -1,6 +1,7 @@
 """Step one of a run: everything that can refuse it, and the rows with which it begins, in one transaction."""
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from app.schemas.runs import RunRequest
 from app.services.agent_plan import ModelChoice, Plan, Wishes, choose
 from app.services.callers import Caller
 from app.services.idempotency import KeyedRequest, reserve
+from app.services.workspace.uploads import UploadedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,9 @@ class Application:
     conversation_id: UUID
     request: RunRequest
     keyed: KeyedRequest | None = None
+    files: tuple[UploadedFile, ...] = ()
+    held: ExitStack = field(default_factory=ExitStack)
+    """Closes the files; taken from here by the run that begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Admitted:
     plan: Plan
     wishes: Wishes
     prompt: str
+    files: tuple[UploadedFile, ...]
     first_turn: bool
     """Whether the conversation has no title yet."""
     context_full: bool
@@ -70,6 +76,7 @@ async def admit(
         plan=plan,
         wishes=wishes(asked.request, settings),
         prompt=asked.request.user_input,
+        files=asked.files,
         first_turn=situation.conversation.title is None,
         context_full=situation.conversation.context_limit_reached,
         at_once=at_once,
@@ -88,6 +95,10 @@ def _checked_plan(asked: Application, situation: Situation) -> Plan:
         raise ResourceInactive("The tenant is not active.")
     if situation.conversation.status != "active":
         raise ResourceInactive("The conversation is archived.")
+    if asked.files and not situation.conversation.workspace_enabled:
+        raise RuleBroken("The conversation has no workspace, so it takes no files.")
+    if asked.request.max_budget_usd is not None:
+        raise RuleBroken("Budgets of single runs are not enforced by this version.")
     if situation.live_run is not None:
         raise ConversationBusy(run_id=str(situation.live_run))
     if asked.request.model_id is not None:
@@ -143,6 +154,8 @@ def _beginning(
     asked: Application, plan: Plan, run_id: UUID, settings: Settings, owner: str, *, at_once: bool
 ) -> Beginning:
     content: dict[str, Any] = {"type": "user", "text": asked.request.user_input}
+    if asked.files:
+        content["files"] = [file.described() for file in asked.files]
     return Beginning(
         run_id=run_id,
         conversation_id=plan.conversation_id,
