@@ -39,6 +39,17 @@ class RunRequest(Input):
     effort: Literal["low", "medium", "high", "max"] | None = None
 
 
+class FileMetadata(Input):
+    """What a client says of one uploaded file."""
+
+    filename: str = Field(description="The file's name, where `relative_path` is empty.")
+    original_name: PlainText = Field(max_length=1024, description="What the user calls it.")
+    relative_path: str = Field(description="Where it goes below `uploads/`.")
+    original_relative_path: PlainText = Field(max_length=4096, description="Where the user has it.")
+    content_type: PlainText | None = Field(default=None, max_length=255)
+    size: int | None = Field(default=None, ge=0, description="Not relied on: the bytes that come are counted.")
+
+
 class RunQuery(PageQuery):
     """Which runs."""
 

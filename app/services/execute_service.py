@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -67,12 +68,12 @@ class ExecuteService:
             raise await self._busy(asked, error) from error
         if isinstance(admitted, Repeated):
             return await self._repeated(asked.tenant_id, admitted.run_id)
-        self._launch(admitted)
+        self._launch(admitted, asked.held.pop_all())
         return Begun(admitted.claim.run_id, replayed=False)
 
-    def _launch(self, admitted: Admitted) -> None:
+    def _launch(self, admitted: Admitted, held: ExitStack) -> None:
         key = (admitted.claim.tenant_id, admitted.claim.run_id)
-        live = LiveRun(admitted, self._writer.open(admitted.claim), self._workshop)
+        live = LiveRun(admitted, self._writer.open(admitted.claim), self._workshop, held)
         self._live[key] = live
         task = asyncio.create_task(live.drive(), name=f"run {admitted.claim.run_id}")
         self._tasks.add(task)
@@ -82,7 +83,9 @@ class ExecuteService:
 
     def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._live.pop(key).log.close()
+        live = self._live.pop(key)
+        live.release_files()
+        live.log.close()
         self._wakeups.ring(key[1])
         if not task.cancelled() and task.exception() is not None:
             log.error("run.broken", run_id=str(key[1]), exc_info=task.exception())

@@ -1,66 +1,90 @@
 """How a request to run is read: as JSON, or as a form with files."""
 
+import asyncio
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Annotated, NoReturn, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import ValidationError
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData
 
-from app.api.bodies import read_json
+from app.api.conversations.form_files import read_files
+from app.api.conversations.forms import UploadForm
+from app.api.dependencies import Running
+from app.config import Uploads
 from app.errors import Detail, ValidationFailed
-from app.schemas.runs import RunRequest
+from app.schemas.runs import FileMetadata, RunRequest
+from app.services.workspace.uploads import UploadedFile
 
-MOST_FILES = 100
-MOST_FIELDS = 10
-LARGEST_FIELD = 8 * 1024 * 1024
+T = TypeVar("T")
+
+_REQUEST = TypeAdapter(RunRequest)
+_METADATA = TypeAdapter(tuple[FileMetadata, ...])
 
 
-def _checked(value: object, source: Sequence[str]) -> RunRequest:
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request to run, as it came."""
+
+    request: RunRequest
+    files: tuple[UploadedFile, ...] = ()
+    held: ExitStack = field(default_factory=ExitStack)
+    """Closes the files after the route, unless it is emptied by who needs them longer."""
+    content: bytes | None = None
+    """What a form said, for telling it from another; of JSON the body says it."""
+
+
+async def _submission(request: Request, runtime: Running) -> AsyncIterator[Submission]:
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        yield Submission(_checked(_REQUEST, _parsed(await request.body(), "body"), "body"))
+        return
+    held = ExitStack()
     try:
-        return RunRequest.model_validate(value)
+        yield await _of_form(request, held, runtime.settings.uploads)
+    finally:
+        await asyncio.to_thread(held.close)
+
+
+async def _of_form(request: Request, held: ExitStack, limits: Uploads) -> Submission:
+    form = await UploadForm(request, held, limits).read()
+    asked = _field(form, "request_data", _REQUEST)
+    if asked is None:
+        raise ValidationFailed(details=(Detail("body.request_data", "is required", "missing"),))
+    files = await read_files(form, _field(form, "file_metadata", _METADATA))
+    content = (asked.model_dump_json(), *(file.described() for file in files))
+    return Submission(asked, files, held, json.dumps(content).encode())
+
+
+def _field(form: FormData, name: str, shape: TypeAdapter[T]) -> T | None:
+    text = form.get(name)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise ValidationFailed(details=(Detail(f"body.{name}", "must not be a file", "string_type"),))
+    return _checked(shape, _parsed(text.encode(errors="surrogatepass"), f"body.{name}"), "body", name)
+
+
+def _parsed(text: bytes, place: str) -> object:
+    try:
+        return json.loads(text.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValidationFailed(details=(Detail(place, "must be JSON", "json_invalid"),)) from error
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(literal)
+
+
+def _checked(shape: TypeAdapter[T], value: object, *source: str) -> T:
+    try:
+        return shape.validate_python(value)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
-        raise ValidationFailed(details=tuple(_detail(fault, source) for fault in faults)) from error
+        raise RequestValidationError([fault | {"loc": source + fault["loc"]} for fault in faults]) from error
 
 
-def _detail(fault: Any, source: Sequence[str]) -> Detail:  # noqa: ANN401 -- pydantic's TypedDict of a fault
-    field = ".".join((*source, *(str(part) for part in fault["loc"])))
-    return Detail(field, fault["msg"], fault["type"])
-
-
-async def _of_json(request: Request) -> RunRequest:
-    try:
-        body = await read_json(request)
-    except json.JSONDecodeError as error:
-        detail = Detail("body", "must be a JSON object", "json_invalid")
-        raise ValidationFailed(details=(detail,)) from error
-    return _checked(body, ("body",))
-
-
-async def _of_form(request: Request) -> RunRequest:
-    form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=LARGEST_FIELD)
-    try:
-        return _checked(_object(form), ("body", "request_data"))
-    finally:
-        await form.close()
-
-
-def _object(form: FormData) -> object:
-    text = form.get("request_data")
-    if not isinstance(text, str):
-        raise ValidationFailed(details=(Detail("body.request_data", "is required", "missing"),))
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        detail = Detail("body.request_data", "must be the text of a JSON object", "json_invalid")
-        raise ValidationFailed(details=(detail,)) from error
-
-
-async def _run_request(request: Request) -> RunRequest:
-    is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    return await (_of_form(request) if is_form else _of_json(request))
-
-
-AnyRunRequest = Annotated[RunRequest, Depends(_run_request)]
+Submitted = Annotated[Submission, Depends(_submission, scope="function")]

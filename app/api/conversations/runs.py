@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from app.api.answers import IdempotencyKey, Responses, errors, fingerprinted
 from app.api.conversations.event_stream import EventStream
-from app.api.conversations.run_requests import AnyRunRequest
+from app.api.conversations.run_requests import Submitted
 from app.api.dependencies import PathConversation, PathTenant, Reading, Running, TenantUser, known_uuid
 from app.database import TenantId
 from app.schemas import runs as schemas
@@ -32,11 +32,11 @@ async def _application(
     tenant_id: PathTenant,
     conversation_id: PathConversation,
     caller: TenantUser,
-    body: AnyRunRequest,
+    body: Submitted,
     idempotency_key: IdempotencyKey = None,
 ) -> Application:
-    keyed = await fingerprinted(request, caller, idempotency_key)
-    return Application(caller, tenant_id, conversation_id, body, keyed)
+    keyed = await fingerprinted(request, caller, idempotency_key, body.content)
+    return Application(caller, tenant_id, conversation_id, body.request, keyed, body.files, body.held)
 
 
 def _run_path(

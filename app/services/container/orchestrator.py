@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -107,6 +108,10 @@ class Orchestrator:
         """Whether the conversation's agent is up and idle."""
         place = self._fit((tenant_id, conversation_id))
         return place is not None and not place.busy
+
+    def workspace(self, place: Place) -> Path:
+        """The host's view of a place's files."""
+        return self._starter.workspace(*place.key)
 
     def _fit(self, key: Key) -> Place | None:
         place = self._places.get(key)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ from app.services.container.place import Place
 from app.services.execution import outcome as outcomes
 from app.services.execution.admit import Admitted
 from app.services.execution.conclude import conclude
+from app.services.execution.deliver import deliver
 from app.services.execution.outcome import Outcome
 from app.services.execution.run_log import RunLog
 from app.services.execution.turn import Turn
@@ -62,10 +63,11 @@ class Workshop:
 class LiveRun:
     """Works on one run. Whoever wants it to stop says so; it always ends by itself."""
 
-    def __init__(self, admitted: Admitted, run_log: RunLog, workshop: Workshop) -> None:
+    def __init__(self, admitted: Admitted, run_log: RunLog, workshop: Workshop, held: ExitStack) -> None:
         self.admitted = admitted
         self.log = run_log
         self._workshop = workshop
+        self._held = held
         self._stop: Stop | None = None
         self._place: Place | None = None
         self._working: asyncio.Task[Outcome] | None = None
@@ -92,6 +94,10 @@ class LiveRun:
         self.log.lose()
         if self._working is not None:
             self._working.cancel()
+
+    def release_files(self) -> None:
+        """Close the files it was given, if it has not done so."""
+        self._held.close()
 
     async def drive(self) -> None:
         """Work until the run has ended."""
@@ -142,6 +148,11 @@ class LiveRun:
         claim, plan = self.claim, self.admitted.plan
         if not self.admitted.at_once:
             await self._mark_running()
+        try:
+            await self._deliver(place)
+        except OSError as error:
+            log.warning("run.files_not_written", exc_info=error)
+            return outcomes.NOT_DELIVERED
         place.begin_turn(BoundRun(claim.run_id, UserId(plan.user_id), plan.model.model_id), claim.fence)
         self._place = place
         try:
@@ -149,6 +160,12 @@ class LiveRun:
         finally:
             self._place = None
             await place.end_turn()
+
+    async def _deliver(self, place: Place) -> None:
+        if self.admitted.files:
+            workspace = self._workshop.sandboxes.workspace(place)
+            await deliver(self.admitted.files, workspace, place.sandbox.peer_uid, self.log)
+            await asyncio.to_thread(self.release_files)
 
     @stamina.retry(on=ServiceUnavailable, timeout=RETRY_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
     async def _mark_running(self) -> None:

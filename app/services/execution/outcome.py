@@ -38,6 +38,7 @@ TIMED_OUT = failure("timeout_error", "The run took longer than it may.")
 INTERRUPTED = failure("interrupted", "The server stopped while the run was under way.", status="interrupted")
 ABANDONED = failure("interrupted", "The server that worked on this run was lost.", status="interrupted")
 CONTEXT_FULL = failure("context_limit_exceeded", "The conversation is full; begin a new one.")
+NOT_DELIVERED = failure("execution_error", "The uploaded files could not be written into the workspace.")
 NO_SANDBOX = failure("sandbox_crashed", "The sandbox could not be started.")
 
 

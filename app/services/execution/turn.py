@@ -15,6 +15,7 @@ from app.services.execution.admit import Admitted
 from app.services.execution.outcome import Outcome
 from app.services.execution.run_log import RunLog
 from app.services.execution.translate import TurnState, translate, unanswered
+from app.services.workspace.uploads import with_files
 from runner.protocol import AnyFrame, Failed, TextDelta, TurnEnded
 
 log = structlog.get_logger()
@@ -42,7 +43,8 @@ class Turn:
     async def relay(self) -> Outcome:
         """Prompt, and relay until the agent ends its turn or is lost."""
         agent = self._place.agent
-        await agent.prompt(self._admitted.prompt, self._admitted.plan.model.bedrock_model_id)
+        words = with_files(self._admitted.prompt, self._admitted.files)
+        await agent.prompt(words, self._admitted.plan.model.bedrock_model_id)
         while True:
             frame = await agent.next()
             if isinstance(frame, Gone):
