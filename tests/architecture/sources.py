@@ -28,7 +28,7 @@ class Module:
 @cache
 def texts() -> dict[Path, str]:
     """Every text file by its path in the checkout."""
-    command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    command = ("git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.split("\0")
     return dict(_readable(Path(name) for name in names if name))
 

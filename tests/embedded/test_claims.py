@@ -42,5 +42,5 @@ async def test_a_folder_of_somebody_else_is_refused_in_words():
     if os.geteuid() == 0:
         pytest.skip("nothing is closed to root")
     with pytest.raises(EmbeddedServiceError, match="belongs to another user"):
-        async with claimed(Path("/proc/embedded")):
+        async with claimed(Path("/usr/embedded")):
             pass

@@ -101,8 +101,10 @@ async def test_only_we_can_enter_the_sockets_folder(folder: Path):
         assert (folder / "postgres" / "socket").stat().st_mode & 0o077 == 0
 
 
-async def test_a_path_longer_than_a_socket_address_is_no_hindrance(empty: Path):
-    async with open_postgres(empty / ("d" * 120) / "postgres", QUICK) as address:
+async def test_a_path_longer_than_a_socket_address_is_no_hindrance(folder: Path):
+    deep = folder / ("d" * 120)
+    deep.mkdir()
+    async with open_postgres((folder / "postgres").rename(deep / "postgres"), QUICK) as address:
         assert await ask(address.app_url, "SELECT 1") == 1
 
 
