@@ -26,7 +26,7 @@ def plan(uid: int | None, *binds: Bind, **variables: str) -> Plan:
         tools=Tools("/usr/bin/bwrap", "/usr/bin/setpriv", "/usr/bin/prlimit"),
         system=("--ro-bind", "/usr", "/usr"),
         etc=(),
-        interpreter=Interpreter(Path("/home/me/python"), "/opt/python/bin/python3.11", None),
+        interpreter=Interpreter(Path("/elsewhere/python"), "/opt/python/bin/python3.11", None),
         binds=binds,
         limits=Limits(),
         environment=variables,
@@ -52,10 +52,10 @@ def test_root_gives_its_rights_up_between_two_bubblewraps():
 
 
 def test_as_root_the_sandbox_is_built_from_neutral_places_alone():
-    hidden = Bind("/root/secret/place", "/workspace", writable=True)
+    hidden = Bind("/closed/secret/place", "/workspace", writable=True)
     inner, outer = sandbox(plan(20_001, hidden), DESCRIPTORS), arrangement(plan(20_001, hidden), DESCRIPTORS)
-    assert "/root/secret/place" not in inner
-    assert pairs(outer, "--bind") == [("/root/secret/place", "/mnt/0")]
+    assert "/closed/secret/place" not in inner
+    assert pairs(outer, "--bind") == [("/closed/secret/place", "/mnt/0")]
     assert pairs(inner, "--bind") == [("/mnt/0", "/workspace")]
 
 
