@@ -36,7 +36,7 @@ def sdk_options(options: AgentOptions, config: Config, relay_port: int, store: R
     tools = list(options.tools)
     return ClaudeAgentOptions(
         tools=tools,
-        # Listed tools run unasked whatever the mode; in any other mode the CLI decides, and nobody answers its questions.
+        # Listed tools run unasked in every mode; in any mode but this one the CLI decides, and nobody answers it.
         allowed_tools=tools if options.permission_mode == "bypassPermissions" else [],
         mcp_servers={},
         strict_mcp_config=True,
