@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import quote
 
@@ -130,7 +129,7 @@ class BedrockClient:
         credentials = await self._credentials.current()
         if credentials is None:
             return headers
-        return signed(credentials, request.region, url, headers, request.body, datetime.now(UTC))
+        return signed(credentials, request.region, url, headers, request.body)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ModelRefused | ServiceUnavailable:
         kind, message = await _said(response)
