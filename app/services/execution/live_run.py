@@ -72,6 +72,9 @@ class LiveRun:
         self._place: Place | None = None
         self._working: asyncio.Task[Outcome] | None = None
         self._title: asyncio.Task[str | None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._spoken = False
+        """Whether its turn is over: what it used is still to be learnt, and nothing left to be stopped."""
 
     @property
     def claim(self) -> Claim:
@@ -85,8 +88,8 @@ class LiveRun:
         self._stop = why
         if self._place is not None and self._working is not None:
             self._place.agent.interrupt()
-            asyncio.get_running_loop().call_later(INTERRUPT_SECONDS, self._working.cancel)
-        elif self._working is not None:
+            self._patience = asyncio.get_running_loop().call_later(INTERRUPT_SECONDS, self._working.cancel)
+        elif self._working is not None and not self._spoken:
             self._working.cancel()
 
     def lose(self) -> None:
@@ -158,7 +161,9 @@ class LiveRun:
         try:
             return await Turn(self.admitted, self.log, place, partial(self._begin_title, place.binding.origin)).relay()
         finally:
-            self._place = None
+            self._place, self._spoken = None, True
+            if self._patience is not None:
+                self._patience.cancel()
             await place.end_turn()
 
     async def _deliver(self, place: Place) -> None:
