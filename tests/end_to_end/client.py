@@ -173,6 +173,10 @@ class Talk:
     def path(self) -> str:
         return f"/api/tenants/{self.tenant}/conversations/{self.id}"
 
+    def through(self, api: Api) -> "Talk":
+        """The same conversation at another server."""
+        return Talk(api, self.tenant, self.id)
+
     @asynccontextmanager
     async def streaming(self, text: str, **more: object) -> AsyncIterator[Stream]:
         async with self.api.stream("POST", f"{self.path}/stream", message(text, **more)) as stream:

@@ -126,10 +126,10 @@ async def house(cache_folder: Path, model_service: Program) -> AsyncIterator[Hou
 OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
 
 
-@pytest.fixture(scope="module")
-async def open_house(cache_folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[OpenHouse]:
-    """Starts servers, one at a time, on data that the tests of a module share, with a stand-in of their own."""
-    folder = cache_folder / request.module.__name__.rpartition(".")[2]
+@pytest.fixture(scope="session")
+async def open_house(cache_folder: Path) -> AsyncIterator[OpenHouse]:
+    """Starts servers for tests that break them: one at a time, all on the same data, with a stand-in of their own."""
+    folder = cache_folder / "own"
     async with standing_in(folder) as program:
         yield partial(housed, folder, program)
 

@@ -4,11 +4,10 @@ import asyncio
 import json
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +49,17 @@ class Program:
     def named(self, word: str) -> list[psutil.Process]:
         """Those of its family whose program has a word in its path."""
         return [one for one in self.family() if word in program_of(one)]
+
+    def agent_of(self, conversation_id: str) -> psutil.Process:
+        """The CLI that serves a conversation: its command line names the session."""
+        return next(one for one in self.named("claude") if conversation_id in " ".join(one.cmdline()))
+
+    def sandbox_of(self, conversation_id: str) -> list[psutil.Process]:
+        """All processes of a conversation's sandbox, the outermost first."""
+        chain = [
+            one for one in self.agent_of(conversation_id).parents() if self.pid in {up.pid for up in one.parents()}
+        ]
+        return [chain[-1], *chain[-1].children(recursive=True)]
 
     async def ended(self, seconds: float = END_SECONDS) -> int:
         """Wait for its end; its exit code, or the negated signal number."""
@@ -112,6 +122,18 @@ def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
     return kept | nowhere | {"PYTHONPATH": str(ROOT)} | dict(more)
 
 
+def stop(process: psutil.Process) -> None:
+    """End one process without asking it."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+async def all_gone(processes: Iterable[psutil.Process], seconds: float = 20.0) -> None:
+    """Wait until none of them runs."""
+    watched = list(processes)
+    await until(lambda: not living(watched), "the end of these processes", seconds)
+
+
 async def _started(folder: Path, name: str, arguments: tuple[str, ...], more: Mapping[str, str]) -> Program:
     """A program told to end when this one is killed, in an empty folder so that no `.env` is read."""
     empty, log = folder / "empty", folder / f"{name}.log"
@@ -146,9 +168,9 @@ async def _announced(program: Program, expression: re.Pattern[str]) -> None:
 
 
 @asynccontextmanager
-async def standing_in(folder: Path) -> AsyncIterator[Program]:
+async def standing_in(folder: Path, port: str = "0") -> AsyncIterator[Program]:
     """A stand-in for the model service."""
-    program = await _started(folder, "standin", ("-m", "standin", "--require-signature"), {})
+    program = await _started(folder, "standin", ("-m", "standin", "--require-signature", "--port", port), {})
     try:
         await _announced(program, re.compile(r'"url": ?"([^"]+)"'))
         yield program
@@ -171,10 +193,4 @@ async def serving(folder: Path, model_service: str, **settings: str) -> AsyncIte
         await _announced(program, _SERVING)
         yield program
     finally:
-        if program.process.returncode is None:
-            await program.end()
-
-
-def stop(process: psutil.Process) -> None:
-    """End one process without asking it."""
-    process.send_signal(signal.SIGKILL)
+        await program.end()

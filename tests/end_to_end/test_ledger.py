@@ -55,14 +55,15 @@ async def break_off(talk: Talk, text: str, event: str) -> None:
 
 
 async def test_every_row_agrees_with_what_clients_and_the_model_service_saw(house: House) -> None:
-    talks = [await house.talk() for _ in range(5)]
+    talks = [await house.talk() for _ in range(6)]
     async with asyncio.timeout(90):
         first, second, third, *_ = await asyncio.gather(
             take(talks[0], ORDINARY[:4]),
             take(talks[1], ORDINARY[4:8]),
             take(talks[2], ORDINARY[8:]),
             leave(talks[3]),
-            break_off(talks[4], "@stream n=500 rate=100", "text_delta"),
+            break_off(talks[4], "@stream n=400 rate=100", "text_delta"),
+            break_off(talks[5], "@text at length\n@stream n=400 rate=50", "assistant"),
         )
         await break_off(talks[4], '@text first\n@tool Bash {"command": "sleep 60"}', "tool_call")
         await break_off(talks[4], "@fail throttling\n@text never", "retrying")
