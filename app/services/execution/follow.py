@@ -39,7 +39,7 @@ class Follower:
                 cursor = events[-1].seq
                 if events[-1].type == TERMINAL:
                     return
-            elif run_log is None and self._draining.is_set():
+            elif run_log is None and (self._draining.is_set() or await self._is_over(tenant_id, run_id, cursor)):
                 return
             elif not await self._woken(signal, idle):
                 yield ()
@@ -54,6 +54,12 @@ class Follower:
     ) -> Sequence[Recorded]:
         recent = run_log.since(cursor) if run_log else None
         return await self.page(tenant_id, run_id, cursor, PAGE) if recent is None else recent
+
+    async def _is_over(self, tenant_id: TenantId, run_id: UUID, cursor: int) -> bool:
+        """Whether the reader has had the last event."""
+        async with self._database.tenant_read(tenant_id) as session:
+            last = await Events(session, tenant_id).list_of_types(run_id, (TERMINAL,))
+        return any(event.seq <= cursor for event in last)
 
     async def _woken(self, signal: asyncio.Event, idle: float) -> bool:
         with suppress(TimeoutError):
