@@ -28,6 +28,7 @@ PRICES = {
     "cache_creation_1h_price": "0.006",
     "cache_read_price": "0.0003",
 }
+PING_SECONDS = 2
 
 
 @dataclass
@@ -119,14 +120,14 @@ async def model_service(cache_folder: Path) -> AsyncIterator[Program]:
 @pytest.fixture(scope="session")
 async def house(cache_folder: Path, model_service: Program) -> AsyncIterator[House]:
     """The server that most tests share."""
-    async with housed(cache_folder / "shared", model_service) as house:
+    async with housed(cache_folder / "shared", model_service, PING_SECONDS=str(PING_SECONDS)) as house:
         yield house
 
 
 OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def open_house(cache_folder: Path) -> AsyncIterator[OpenHouse]:
     """Starts servers for tests that break them: one at a time, all on the same data, with a stand-in of their own."""
     folder = cache_folder / "own"
