@@ -12,8 +12,9 @@ from bench.figures import Figure, difference, ratio, spread
 from bench.processes import StandIn
 
 TEXT = "@stream n=32"
-MODEL_SECONDS = 0.3
-"""A realistic time to a model's first token."""
+REALISTIC = {"ttft": 0.3, "rate": 80.0}
+"""Seconds to a model's first token, and tokens a second from then on."""
+AT_ONCE = {"ttft": 0.0, "rate": 0.0}
 SETTLE_SECONDS = 0.5
 """How long somebody who opened a conversation takes at least until the message is written."""
 STEPS = {"progress": "run accepted and recorded", "init": "the CLI took the prompt", "text_delta": "first text"}
@@ -107,9 +108,9 @@ async def _hot_turns(
         return await stage.bare.turn(TEXT)
 
     await _interleaved(2, ours, bare)
-    await stage.standin.set(ttft=MODEL_SECONDS)
+    await stage.standin.set(**REALISTIC)
     realistic = await _interleaved(rounds, ours, bare)
-    await stage.standin.set(ttft=0.0)
+    await stage.standin.set(**AT_ONCE)
     for samples in steps.values():
         samples.clear()
     return realistic, await _interleaved(rounds, ours, bare), steps
@@ -122,7 +123,7 @@ def _times(turn: Turn) -> Times:
 
 
 def _judged_hot(ours: Samples, bare: Samples) -> list[Figure]:
-    name = "hot turn, model answers after 300 ms"
+    name = "hot turn, model takes 300 ms"
     return [
         ratio(f"{name}: first text", ours.first_text, bare.first_text, "ms", most=1.25),
         difference(f"{name}: first text", ours.first_text, bare.first_text, "ms", most=15),
