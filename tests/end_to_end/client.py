@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -251,3 +252,10 @@ def error_of(events: list[Event]) -> str | None:
     errors = of("error", events)
     assert len(errors) <= 1
     return str(errors[0]["error_type"]) if errors else None
+
+
+def check_numbers(events: list[Event]) -> None:
+    """Of a whole run: 1..n, in order of time."""
+    assert [event.id for event in events] == [event.data["seq"] for event in events] == [*range(1, len(events) + 1)]
+    assert all(list(event.data)[:2] == ["seq", "timestamp"] for event in events)
+    assert all(one.data["timestamp"] <= other.data["timestamp"] for one, other in pairwise(events))

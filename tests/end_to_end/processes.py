@@ -16,11 +16,13 @@ import psutil
 from app.infrastructure.embedded.quarters import UNLESS_ORPHANED
 
 ROOT = Path(__file__).parents[2]
-API_KEY = "key-canary-5f2d8c31ab"
+MARK = "Vq8Zr3Kw"
+"""Part of every secret, and of nothing else in the world."""
+API_KEY = f"key-{MARK}-5f2d8c31ab"
 SECRETS = {
-    "AWS_ACCESS_KEY_ID": "AKIACANARY4417QXZ",
-    "AWS_SECRET_ACCESS_KEY": "secret-canary-77c1f0e9b2",
-    "AWS_SESSION_TOKEN": "session-canary-9a3e61d4c8",
+    "AWS_ACCESS_KEY_ID": f"AKIA{MARK}",
+    "AWS_SECRET_ACCESS_KEY": f"secret-{MARK}-77c1f0e9b2",
+    "AWS_SESSION_TOKEN": f"session-{MARK}-9a3e61d4c8",
     "API_KEYS": API_KEY,
 }
 """What the server knows and nobody else may learn."""

@@ -1,13 +1,12 @@
 """From nothing to an answer, as a front end does it."""
 
 import json
-from itertools import pairwise
 
 import aiohttp
 import pytest
 
 from standin.scenarios import demo_prompts
-from tests.end_to_end.client import Event, Json, Talk, form, kinds, of, status_of, text_of
+from tests.end_to_end.client import Event, Json, Talk, check_numbers, form, kinds, of, status_of, text_of
 from tests.end_to_end.conftest import House
 
 pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
@@ -61,12 +60,6 @@ def check_headers(headers: "aiohttp.typedefs.CIMultiDictProxy[str]") -> None:
     assert "Content-Length" not in headers
     assert "Server" not in headers
     assert {"X-Request-ID", "X-Process-Time", "X-Run-ID"} <= headers.keys()
-
-
-def check_numbers(events: list[Event]) -> None:
-    assert [event.id for event in events] == [event.data["seq"] for event in events] == [*range(1, len(events) + 1)]
-    assert all(list(event.data)[:2] == ["seq", "timestamp"] for event in events)
-    assert all(one.data["timestamp"] <= other.data["timestamp"] for one, other in pairwise(events))
 
 
 async def check_what_is_told(talk: Talk, events: list[Event]) -> None:
