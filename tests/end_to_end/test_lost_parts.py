@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import psutil
 import pytest
 
-from tests.end_to_end.client import error_of, kinds, of, raw, status_of, text_of
+from tests.end_to_end.client import Json, Talk, error_of, kinds, of, raw, status_of, text_of
 from tests.end_to_end.conftest import House, OpenHouse
 from tests.end_to_end.invariants import check_messages, check_runs
 from tests.end_to_end.processes import all_gone, standing_in, stop
@@ -43,6 +44,7 @@ async def test_a_killed_agent_is_told_as_a_crash_and_the_next_turn_works(frail: 
     talk = await frail.talk()
     async with talk.streaming(f"@text The code is opal.\n{SLOW_TOOL}") as stream:
         await stream.until("tool_call")
+        await until_remembered(frail, talk, "tool_use")
         agent = frail.server.agent_of(talk.id)
         inside = [agent, *agent.children(recursive=True)]
         stop(agent)
@@ -55,7 +57,24 @@ async def test_a_killed_agent_is_told_as_a_crash_and_the_next_turn_works(frail: 
     assert answer["content"]["text"] == "The code is opal."
     again = await talk.turn("@recall code is (\\w+)")
     assert "opal" in text_of(again)
+    check_that_every_call_is_answered((await frail.asked_of_model())[-1]["body"]["messages"])
     await all_gone(inside)
+
+
+async def until_remembered(house: House, talk: Talk, word: str) -> None:
+    """Wait until the agent's own transcript, which comes a moment after its events, holds something."""
+    wanted = "SELECT FROM session_entries WHERE conversation_id::text = $1 AND entry::text LIKE $2"
+    deadline = time.monotonic() + 10
+    while not await house.rows(wanted, talk.id, f"%{word}%"):
+        assert time.monotonic() < deadline, f"{word} is not remembered"
+        await asyncio.sleep(0.02)
+
+
+def check_that_every_call_is_answered(messages: list[Json]) -> None:
+    """The model service refuses a conversation in which a tool call has no result in the next message."""
+    for message, following in pairwise([*messages, {"content": []}]):
+        called = {block["id"] for block in message["content"] if block["type"] == "tool_use"}
+        assert called <= {block.get("tool_use_id") for block in following["content"]}, messages
 
 
 async def test_a_killed_sandbox_is_told_as_a_crash(frail: House) -> None:
