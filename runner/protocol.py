@@ -135,10 +135,13 @@ class Hello(Message):
     last_seq: int
 
 
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
 class Frame(Message):
     """A numbered line."""
 
-    seq: int = Field(ge=1)
+    seq: int = Field(ge=1, le=2**53)
 
 
 class Opened(Frame):
@@ -146,7 +149,7 @@ class Opened(Frame):
 
     type: Literal["opened"] = "opened"
     session_id: str
-    elapsed_ms: int
+    elapsed_ms: Count
 
 
 class SessionInit(Frame):
@@ -245,15 +248,15 @@ class Retrying(Frame):
 
     type: Literal["retrying"] = "retrying"
     reason: str
-    attempt: int
-    delay_ms: int
+    attempt: Count
+    delay_ms: Count
 
 
 class Compacted(Frame):
     """The CLI shortened the conversation's context."""
 
     type: Literal["compacted"] = "compacted"
-    tokens_before: int | None = None
+    tokens_before: Count | None = None
 
 
 class StoreAppend(Frame):
@@ -289,9 +292,9 @@ class TurnEnded(Frame):
     """With an error: the CLI's subtype or API status, e.g. `error_max_turns`, `api_error_429`."""
     result: str | None = None
     errors: tuple[str, ...] = ()
-    turns: int
-    duration_ms: int
-    context_tokens: int | None = None
+    turns: Count
+    duration_ms: Count
+    context_tokens: Count | None = None
     """Size of the main agent's context after its last model call: input, cache reads, cache writes and output."""
     structured_output: Any = None
 

@@ -41,10 +41,12 @@ def _admin_tenant(tenant_id: Annotated[str, Path()]) -> TenantId:
 
 
 def _tenant_id(
+    request: Request,
     tenant_id: Annotated[str, Path()],
     x_tenant_id: Annotated[str | None, Header(description="If given, the tenant of the path.")] = None,
 ) -> TenantId:
-    if x_tenant_id not in {None, tenant_id}:
+    del x_tenant_id
+    if set(request.headers.getlist("X-Tenant-ID")) - {tenant_id}:
         raise Forbidden("X-Tenant-ID names another tenant than the path.")
     bind_contextvars(tenant_id=tenant_id[:100])
     return TenantId(_chosen_id(tenant_id))

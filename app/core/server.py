@@ -1,7 +1,9 @@
 """The HTTP server: uvicorn, told to let runs end before it lets connections go."""
 
+import asyncio
 import ipaddress
 import socket
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -10,6 +12,8 @@ from app.config import Settings
 from app.services.runtime import Runtime
 
 LET_GO_SECONDS = 5
+DRAIN_SHARE = 0.6
+"""Of the time to shut down, for runs to end well; the rest is for connections, sandboxes and the database."""
 
 
 class Server(uvicorn.Server):
@@ -23,7 +27,10 @@ class Server(uvicorn.Server):
         """Drain, then shut down."""
         runtime: Runtime | None = self._app.state.runtime
         if runtime is not None:
-            await runtime.execution.drain()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(runtime.settings.server.shutdown_timeout * DRAIN_SHARE):
+                    await runtime.execution.drain()
+            await runtime.execution.close()
         await super().shutdown(sockets)
 
 

@@ -95,7 +95,9 @@ class ModelCalls:
         wanted = _wanted(request)
         with self._allowance.holding() as take:
             body = await _body(request, take)
-            async with self._gate.call(self._binding.origin, wanted.bedrock_model_id, wanted.operation, body) as call:
+            async with self._gate.call(
+                self._binding.paying_origin, wanted.bedrock_model_id, wanted.operation, body
+            ) as call:
                 return await _pass_on(request, wanted.operation, call)
 
 

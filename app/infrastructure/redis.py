@@ -51,10 +51,9 @@ class RedisBell:
 
     async def _subscribed(self) -> redis.client.PubSub:
         if self._hearing is None:
-            hearing = self._client.pubsub()
-            await hearing.subscribe(CHANNEL)
+            self._hearing = self._client.pubsub()
+            await self._hearing.subscribe(CHANNEL)
             REDIS_OPERATIONS.labels("subscribe", "success").inc()
-            self._hearing = hearing
         return self._hearing
 
     async def _hang_up(self) -> None:

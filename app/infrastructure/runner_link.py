@@ -25,21 +25,23 @@ class RunnerLink:
         self._writer = writer
 
     def post(self, command: BaseModel) -> None:
-        """Send without waiting."""
-        self._writer.write(command.model_dump_json().encode() + b"\n")
+        """Send without waiting; nothing happens on a closed connection."""
+        if not self._writer.is_closing():
+            self._writer.write(command.model_dump_json().encode() + b"\n")
 
     async def send(self, command: BaseModel) -> None:
         """Send, and wait while the runner is slow to read."""
+        if self._writer.is_closing():
+            raise LinkLost("the connection is closed")
         try:
             self.post(command)
             await self._writer.drain()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # uvloop tells a closed transport by a RuntimeError
             raise LinkLost(str(error)) from error
 
     def acknowledge(self, seq: int) -> None:
         """Frames up to `seq` are recorded."""
-        if not self._writer.is_closing():
-            self.post(Ack(seq=seq))
+        self.post(Ack(seq=seq))
 
     async def receive(self) -> AnyFrame:
         """The next frame."""
@@ -49,8 +51,8 @@ class RunnerLink:
         return frame
 
     async def close(self) -> None:
-        """Hang up."""
-        self._writer.close()
+        """Hang up at once, whatever is still unsent: a stopped runner would never read it."""
+        self._writer.transport.abort()
         with suppress(OSError):
             await self._writer.wait_closed()
 

@@ -89,6 +89,13 @@ class Conclusions:
             )
         )
 
+    async def has_title(self, run: Run) -> bool:
+        """Whether the run's conversation has a title by now."""
+        title = select(Conversation.title).where(
+            Conversation.tenant_id == self._tenant_id, Conversation.conversation_id == run.conversation_id
+        )
+        return await self._session.scalar(title) is not None
+
     async def update_conversation(self, run: Run, spent: Spent, changes: dict[str, Any]) -> None:
         """Add a run's tokens to its conversation's, and what else became known."""
         await self._session.execute(

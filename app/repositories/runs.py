@@ -82,9 +82,10 @@ class Runs:
             Run.tenant_id == self._tenant_id,
             Run.run_id == claim.run_id,
             Run.fence == claim.fence,
-            Run.status == "queued",
+            Run.status.in_(("queued", "running")),
         )
-        done = await session.execute(statement.values(status="running", started_at=_NOW).returning(Run.run_id))
+        started = func.coalesce(Run.started_at, _NOW)
+        done = await session.execute(statement.values(status="running", started_at=started).returning(Run.run_id))
         return done.first() is not None
 
     async def request_cancel(self, session: Session, run: Run) -> None:

@@ -13,6 +13,9 @@ from app.errors import StaleOwner
 from app.models.conversation import Conversation
 from app.models.session_entry import SessionEntry
 
+ROWS = 1000
+"""Entries of one statement."""
+
 
 class SessionEntries:
     """One conversation's transcripts."""
@@ -35,7 +38,8 @@ class SessionEntries:
             }
             for entry in entries
         ]
-        await session.execute(insert(SessionEntry).values(rows).on_conflict_do_nothing())
+        for begin in range(0, len(rows), ROWS):
+            await session.execute(insert(SessionEntry).values(rows[begin : begin + ROWS]).on_conflict_do_nothing())
 
     async def _check_fence(self, session: Session, fence: int) -> None:
         current = (

@@ -28,6 +28,8 @@ T = TypeVar("T")
 GREATEST_INTEGER = 2_147_483_647
 GREATEST_PRICE = Decimal("99999999.999999")
 PRICE_DIGITS = 6
+GREATEST_EXACT = 2**53
+DEEPEST = 50
 
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?\Z")
@@ -70,6 +72,31 @@ def _six_digits(value: Decimal) -> str:
     return f"{value:.{PRICE_DIGITS}f}"
 
 
+def _plain(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 -- any JSON
+    """Refuses what some reader of JSON cannot hold: NUL, half characters, numbers out of range, great depth."""
+    if depth > DEEPEST:
+        raise ValueError(f"must not be deeper than {DEEPEST} levels")
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, str):
+        if "\0" in value or (not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value)):
+            raise ValueError("must not hold NUL or half a character")
+        return value
+    return _plain_number(value)
+
+
+def _plain_number(value: Any) -> Any:  # noqa: ANN401 -- a number, true, false or null
+    if isinstance(value, bool) or value is None:
+        return value
+    if not -GREATEST_EXACT <= value <= GREATEST_EXACT:
+        raise ValueError("must not hold numbers beyond 2^53")
+    return float(value) if isinstance(value, Decimal) else value
+
+
+PlainJson = Annotated[dict[str, Any], AfterValidator(_plain)]
+"""A JSON object that every reader can hold."""
 ChosenId = Annotated[str, StringConstraints(pattern=CHOSEN_ID), AfterValidator(_chosen)]
 """An id that the caller chooses."""
 PlainText = Annotated[str, AfterValidator(_storable)]

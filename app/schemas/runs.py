@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, SecretStr
 
-from app.schemas.common import Amount, ChosenId, Input, Moment, Output, PageQuery, PlainText
+from app.schemas.common import Amount, ChosenId, Input, Moment, Output, PageQuery, PlainJson, PlainText
 from app.schemas.events import Usage
 
 RunStatus = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "interrupted"]
@@ -33,7 +33,7 @@ class RunRequest(Input):
     max_turns: int | None = Field(default=None, ge=1, le=1000, description="Model turns at most.")
     max_budget_usd: float | None = Field(default=None, gt=0, le=1_000_000, strict=False, description="USD at most.")
     permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions", "dontAsk"] | None = None
-    output_format: dict[str, Any] | None = Field(
+    output_format: PlainJson | None = Field(
         default=None, description='`{"type": "json_schema", "schema": {…}}` for a structured answer.'
     )
     effort: Literal["low", "medium", "high", "max"] | None = None

@@ -45,6 +45,8 @@ class Plan:
     system_prompt: str | None
     model: ModelChoice
     workspace_enabled: bool
+    fence: int
+    """The conversation's newest fencing number before the run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class ExecuteService:
         key = (admitted.claim.tenant_id, admitted.claim.run_id)
         live = LiveRun(admitted, self._writer.open(admitted.claim), self._workshop, held)
         self._live[key] = live
-        task = asyncio.create_task(live.drive(), name=f"run {admitted.claim.run_id}")
+        task = asyncio.create_task(_carried(live), name=f"run {admitted.claim.run_id}")
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(key, ended))
         if self.draining.is_set():
@@ -88,7 +88,7 @@ class ExecuteService:
         live.log.close()
         self._wakeups.ring(key[1])
         if not task.cancelled() and task.exception() is not None:
-            log.error("run.broken", run_id=str(key[1]), exc_info=task.exception())
+            log.error("run.left", run_id=str(key[1]), exc_info=task.exception())
 
     async def _busy(self, asked: Application, error: ConversationBusy) -> ConversationBusy:
         if "run_id" in error.extra:
@@ -111,6 +111,10 @@ class ExecuteService:
     async def page(self, tenant_id: TenantId, run_id: UUID, after: int, limit: int) -> list[Recorded]:
         """What is recorded behind a cursor now."""
         return list(await self._follower.page(tenant_id, run_id, after, limit))
+
+    async def is_over(self, tenant_id: TenantId, run_id: UUID, cursor: int) -> bool:
+        """Whether nothing will ever follow behind a cursor."""
+        return await self._follower.is_over(tenant_id, run_id, cursor)
 
     async def cancel(self, tenant_id: TenantId, run_id: UUID) -> None:
         """Have a run end soon, wherever it is worked on; raises `Conflict` when it ended or is being cancelled."""
@@ -144,6 +148,19 @@ class ExecuteService:
     async def close(self) -> None:
         """End what is left without waiting for it to end well."""
         await asyncio.gather(*(_cancelled(task) for task in set(self._tasks)))
+
+
+async def _carried(live: LiveRun) -> None:
+    """Drive a run; whatever breaks it, it ends."""
+    driving = asyncio.create_task(live.drive(), name="drive")
+    try:
+        await asyncio.wait([driving])
+    finally:
+        driving.cancel()
+    fault = None if driving.cancelled() else driving.exception()
+    if fault is not None:
+        log.error("run.broken", run_id=str(live.claim.run_id), exc_info=fault)
+        await live.give_up()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

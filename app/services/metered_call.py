@@ -24,6 +24,8 @@ class MeteredCall:
 
     def __init__(self, service: ModelService, request: ModelRequest) -> None:
         self._operation = request.operation
+        self.estimated_input = -(-len(request.body) // 4)
+        """Tokens of the request, for an abandoned call of which the service never said a number."""
         self._opening = asyncio.create_task(service.open(request))
         self._answer: ModelAnswer | None = None
         self._meter: Meter | None = None

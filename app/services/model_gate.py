@@ -108,6 +108,15 @@ class Binding:
         self._origin = origin
         self.run: BoundRun | None = None
         """Calls without a live run go on the conversation's account."""
+        self.open_between_runs = True
+        """Whether such calls are let through: an agent that starts may make some, one whose run is over may not."""
+
+    @property
+    def paying_origin(self) -> Origin:
+        """As `origin`, for a call out of the sandbox; raises `Forbidden` when nobody pays for it."""
+        if self.run is None and not self.open_between_runs:
+            raise Forbidden("No run is under way.")
+        return self.origin
 
     @property
     def origin(self) -> Origin:
@@ -193,7 +202,10 @@ class ModelGate:
             status = await _read_to_the_end(call)
             reading = call.reading
             BEDROCK_REQUESTS.labels(grant.bedrock_model_id, status).inc()
-            safe = await self.record(grant, origin, reading.tokens, reading.outcome)
+            tokens = reading.tokens
+            if status == "cancelled" and not tokens.total:
+                tokens = Tokens(input=call.estimated_input)
+            safe = await self.record(grant, origin, tokens, reading.outcome)
         finally:
             end(safe)
 

@@ -11,7 +11,7 @@ from app.models.run import Run as Row
 from app.repositories.conclusions import KINDS
 from app.repositories.events import Events
 from app.repositories.runs import Runs
-from app.schemas.events import TERMINAL, Usage
+from app.schemas.events import Usage
 from app.schemas.runs import EventPage, RecordedEvent, Run, RunPage, RunQuery
 from app.services import conversation_service
 from app.services.callers import Caller
@@ -77,8 +77,9 @@ async def event_page(execution: ExecuteService, wanted: Followed, limit: int) ->
     """What is recorded behind a cursor, as JSON."""
     events = await execution.page(wanted.tenant_id, wanted.run_id, wanted.after, limit)
     items = [RecordedEvent(id=event.seq, event=event.type, data=orjson.loads(event.data)) for event in events]
-    ended = bool(events) and events[-1].type == TERMINAL
-    return EventPage(items=items, last_event_id=items[-1].id if items else wanted.after, ended=ended)
+    cursor = events[-1].seq if events else wanted.after
+    ended = await execution.is_over(wanted.tenant_id, wanted.run_id, cursor)
+    return EventPage(items=items, last_event_id=cursor, ended=ended)
 
 
 async def cancel(database: Database, execution: ExecuteService, path: RunPath) -> Run:

@@ -1,15 +1,15 @@
 """A live agent in its sandbox, as the rest of the backend speaks to it."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import structlog
 
-from app.errors import ServiceUnavailable, StaleOwner
+from app.errors import AppError
 from app.infrastructure.runner_link import LinkLost, RunnerLink
 from app.services.transcript_service import Transcripts
 from runner.protocol import (
@@ -25,6 +25,7 @@ from runner.protocol import (
     StoreLoad,
     StoreReply,
     StoreSubkeys,
+    TurnEnded,
 )
 
 log = structlog.get_logger()
@@ -49,36 +50,58 @@ class AgentFailed(Exception):
         super().__init__(str(failure))
 
 
+class MemoryLost(Exception):
+    """Something the agent has to remember could not be stored."""
+
+
 class Agent:
     """Sorts what the runner sends: transcripts into the database, everything else to the run."""
 
     def __init__(self, link: RunnerLink, transcripts: Transcripts) -> None:
         self.opened: AgentOptions | None = None
         self.fence = 0
-        """The fencing number that transcript entries are written under."""
+        """The fencing number of the newest turn it knows, under which its transcript is written."""
         self._link = link
         self._transcripts = transcripts
         self._frames: asyncio.Queue[AnyFrame | Gone] = asyncio.Queue(FRAMES)
         self._appends: asyncio.Queue[StoreAppend] = asyncio.Queue(FRAMES)
         self._unstored: deque[int] = deque()
-        self._acknowledged = 0
+        self._listening = False
+        """Whether somebody waits for frames: from a command until what ends it."""
+        self._memory_lost = False
+        self._last_frame = self._recorded = self._acknowledged = 0
 
     async def run(self) -> None:
         """Receive until the connection ends."""
+        ways = [
+            asyncio.create_task(self._receive(), name="frames"),
+            asyncio.create_task(self._store(), name="transcripts"),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                storing = tasks.create_task(self._store(), name="transcripts")
-                await self._receive()
-                storing.cancel()
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+            self._give_up_appends()
             self.opened = None
+        reasons = [repr(way.exception()) for way in ways if not way.cancelled()]
+        log.info("agent.gone", reasons=reasons)
+        await self._frames.put(Gone("; ".join(reasons)))
+
+    def _give_up_appends(self) -> None:
+        while not self._appends.empty():
+            self._memory_lost = True
+            self._appends.get_nowait()
+            self._appends.task_done()
 
     async def _receive(self) -> None:
         try:
             while True:
                 await self._sort(await self._link.receive())
-        except LinkLost as error:
-            await self._frames.put(Gone(str(error)))
+        except LinkLost:
+            await self._appends.join()
+            raise
 
     async def _sort(self, frame: AnyFrame) -> None:
         if isinstance(frame, StoreAppend):
@@ -86,26 +109,42 @@ class Agent:
             await self._appends.put(frame)
         elif isinstance(frame, StoreLoad | StoreSubkeys):
             await self._answer(frame)
-        else:
+        elif self._listening:
+            self._last_frame = frame.seq
+            self._listening = not isinstance(frame, Opened | TurnEnded | Failed)
             await self._frames.put(frame)
+        elif isinstance(frame, Failed):
+            log.warning("agent.failed_idle", kind=frame.kind)
+            self.opened = None
 
     async def _store(self) -> None:
         while True:
             frame = await self._appends.get()
             try:
-                await self._transcripts.append(frame.key, frame.entries, self.fence)
-            except (ServiceUnavailable, StaleOwner) as error:
-                log.error("transcript.not_stored", entries=len(frame.entries), reason=error.message)
-                self._link.post(StoreReply(request=frame.request, error=error.code))
-            self._unstored.popleft()
-            self._appends.task_done()
+                await self._stored(frame)
+            finally:
+                self._unstored.popleft()
+                self._appends.task_done()
+            if self._recorded >= self._last_frame:
+                self.acknowledge(frame.seq)
+
+    async def _stored(self, frame: StoreAppend) -> None:
+        """Behind a hole nothing is stored: a transcript with one must not be gone on with."""
+        if self._memory_lost:
+            return
+        try:
+            await self._transcripts.append(frame.key, frame.entries, self.fence)
+        except AppError as error:
+            self._memory_lost = True
+            log.error("transcript.not_stored", entries=len(frame.entries), reason=error.message)
+            self._link.post(StoreReply(request=frame.request, error=error.code))
 
     async def _answer(self, frame: StoreLoad | StoreSubkeys) -> None:
         await self._appends.join()
         try:
             for reply in await self._replies(frame):
                 await self._link.send(reply)
-        except ServiceUnavailable as error:
+        except AppError as error:
             await self._link.send(StoreReply(request=frame.request, error=error.code))
 
     async def _replies(self, frame: StoreLoad | StoreSubkeys) -> list[StoreReply]:
@@ -121,31 +160,44 @@ class Agent:
         ]
 
     async def stored(self) -> None:
-        """Wait until every transcript entry received so far is in the database."""
+        """Wait until every transcript entry received so far is in the database; raises `MemoryLost`."""
         await self._appends.join()
+        if self._memory_lost:
+            raise MemoryLost
 
     def acknowledge(self, recorded: int) -> None:
         """Let the runner forget what is recorded, events and transcripts alike."""
-        seq = min(recorded, self._unstored[0] - 1) if self._unstored else recorded
+        self._recorded = max(self._recorded, recorded)
+        seq = min(self._recorded, self._unstored[0] - 1) if self._unstored else self._recorded
         if seq > self._acknowledged:
             self._acknowledged = seq
             self._link.acknowledge(seq)
 
     async def open(self, options: AgentOptions) -> None:
-        """Start the Claude process; raises `AgentFailed`."""
+        """Start the Claude process; raises `AgentFailed`, `LinkLost`."""
         self.opened = None
+        self._listen()
         await self._link.send(Open(options=options))
-        while True:
-            frame = await self._frames.get()
+        frame = await self._frames.get()
+        while not isinstance(frame, Opened):
             if isinstance(frame, Failed | Gone):
                 raise AgentFailed(frame)
-            self.acknowledge(frame.seq)
-            if isinstance(frame, Opened):
-                self.opened = options
-                return
+            frame = await self._frames.get()
+        self.acknowledge(frame.seq)
+        self._memory_lost = False
+        self.opened = options
+
+    def _listen(self) -> None:
+        while not self._frames.empty() and not self._listening:
+            stale = self._frames.get_nowait()
+            if isinstance(stale, Gone):
+                self._frames.put_nowait(stale)
+                break
+        self._listening = True
 
     async def prompt(self, text: str, model: str | None) -> None:
         """Begin a turn; its frames come from `next`."""
+        self._listen()
         try:
             await self._link.send(Prompt(text=text, model=model))
         except LinkLost as error:
@@ -168,7 +220,7 @@ def _parts(entries: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     part: list[dict[str, Any]] = []
     size = 0
     for entry in entries:
-        length = len(orjson.dumps(entry))
+        length = len(json.dumps(entry))
         if part and size + length > REPLY_BYTES:
             yield part
             part, size = [], 0

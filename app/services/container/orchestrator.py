@@ -50,6 +50,10 @@ class Orchestrator:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._preparing: set[asyncio.Task[Any]] = set()
         self._freed = asyncio.Condition()
+        self._slots = 0
+        """Sandboxes that live or are being made."""
+        self._wanted: set[Key] = set()
+        """Conversations whose run waits for its place."""
         self._closing = False
         self._failing = False
         """Whether the newest attempt to start a sandbox failed."""
@@ -81,20 +85,29 @@ class Orchestrator:
     @asynccontextmanager
     async def lend(self, plan: Plan, options: AgentOptions) -> AsyncIterator[Place]:
         """The conversation's place with its agent open, for one run; raises one of `START_FAULTS`."""
-        begun = time.monotonic()
-        key = (plan.tenant_id, plan.conversation_id)
-        waited_for = "cold" if self._fit(key) is None else "hot" if self._places[key].used else "warm"
-        place = await self._ensure(key, plan, options)
-        place.busy = place.used = True
-        self._count()
-        WORKSPACE_REQUESTS.labels(waited_for).inc()
-        WORKSPACE_WARM_POOL_ACQUIRE.observe(time.monotonic() - begun)
+        place = await self._reserved(plan, options)
         try:
-            if not place.agent.opened or not fits(place.agent.opened, options):
+            place.binding.open_between_runs = True
+            if not _serves(place, plan, options):
                 await place.agent.open(options)
             yield place
         finally:
             await self._take_back(place)
+
+    async def _reserved(self, plan: Plan, options: AgentOptions) -> Place:
+        begun = time.monotonic()
+        key = (plan.tenant_id, plan.conversation_id)
+        fit = self._fit(key)
+        self._wanted.add(key)
+        try:
+            place = await self._ensure(key, plan, options)
+        finally:
+            self._wanted.discard(key)
+        WORKSPACE_REQUESTS.labels("cold" if fit is None else "hot" if fit.used else "warm").inc()
+        place.busy = place.used = True
+        self._count()
+        WORKSPACE_WARM_POOL_ACQUIRE.observe(time.monotonic() - begun)
+        return place
 
     async def _take_back(self, place: Place) -> None:
         place.busy = False
@@ -106,8 +119,7 @@ class Orchestrator:
 
     def is_ready(self, tenant_id: TenantId, conversation_id: UUID) -> bool:
         """Whether the conversation's agent is up and idle."""
-        place = self._fit((tenant_id, conversation_id))
-        return place is not None and not place.busy
+        return self._fit((tenant_id, conversation_id)) is not None
 
     def workspace(self, place: Place) -> Path:
         """The host's view of a place's files."""
@@ -115,7 +127,8 @@ class Orchestrator:
 
     def _fit(self, key: Key) -> Place | None:
         place = self._places.get(key)
-        return place if place is not None and place.alive and place.clean else None
+        fit = place is not None and place.alive and place.clean and not place.busy
+        return place if fit else None
 
     async def _ensure(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
         place = self._fit(key)
@@ -130,8 +143,8 @@ class Orchestrator:
     async def _start(self, key: Key, plan: Plan, options: AgentOptions) -> Place:
         begun = time.monotonic()
         try:
-            await self._make_room(key)
-            place = await self._opened(plan, options)
+            await self._take_slot(key)
+            place = await self._in_slot(plan, options)
         except START_FAULTS:
             self._failing = True
             WORKSPACE_REQUESTS.labels("failed").inc()
@@ -144,6 +157,13 @@ class Orchestrator:
         place.receiving.add_done_callback(lambda _: self._fallen(place))
         WORKSPACE_CONTAINER_STARTUP.observe(time.monotonic() - begun)
         return place
+
+    async def _in_slot(self, plan: Plan, options: AgentOptions) -> Place:
+        try:
+            return await self._opened(plan, options)
+        except BaseException:
+            await asyncio.shield(self._free_slot())
+            raise
 
     async def _opened(self, plan: Plan, options: AgentOptions) -> Place:
         place = await self._starter.start(plan)
@@ -161,23 +181,27 @@ class Orchestrator:
         WORKSPACE_WARM_POOL_SIZE.set(waiting)
         WORKSPACE_ACTIVE_CONTAINERS.set(living)
 
-    async def _make_room(self, key: Key) -> None:
+    async def _take_slot(self, key: Key) -> None:
         former = self._places.get(key)
         if former is not None:
             await self._end(former)
-        while self._full:
+        while True:
             async with self._freed:
-                await self._freed.wait_for(lambda: not self._full or self._idle)
-            if self._full and self._idle:
-                await self._end(min(self._idle, key=lambda place: (place.used, place.used_at)))
+                await self._freed.wait_for(lambda: self._slots < self._settings.sandbox_max or self._idle)
+                if self._slots < self._settings.sandbox_max:
+                    self._slots += 1
+                    return
+                longest_idle = min(self._idle, key=lambda place: (place.used, place.used_at))
+            await self._end(longest_idle)
 
-    @property
-    def _full(self) -> bool:
-        return len(self._places) + len(self._starting) > self._settings.sandbox_max
+    async def _free_slot(self) -> None:
+        async with self._freed:
+            self._slots -= 1
+            self._freed.notify_all()
 
     @property
     def _idle(self) -> list[Place]:
-        return [place for place in self._places.values() if not place.busy]
+        return [place for place in self._places.values() if not place.busy and place.key not in self._wanted]
 
     def _fallen(self, place: Place) -> None:
         if not place.busy and not self._closing:
@@ -188,9 +212,13 @@ class Orchestrator:
             del self._places[place.key]
             self._count()
         async with place.lock:
-            await self._starter.end(place)
-        async with self._freed:
-            self._freed.notify_all()
+            if place.ended:
+                return
+            place.ended = True
+            try:
+                await self._starter.end(place)
+            finally:
+                await self._free_slot()
 
     async def discard(self, tenant_id: TenantId, conversation_id: UUID) -> None:
         """End a deleted conversation's place and remove its files; returns at once."""
@@ -240,3 +268,9 @@ class Orchestrator:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             log.warning("sandbox.task_failed", task=task.get_name(), exc_info=error)
+
+
+def _serves(place: Place, plan: Plan, options: AgentOptions) -> bool:
+    """Whether its agent has these options and knows every turn so far, also those of other replicas."""
+    opened = place.agent.opened
+    return opened is not None and fits(opened, options) and place.agent.fence == plan.fence

@@ -1,6 +1,7 @@
 """One conversation's place to work: its sandbox, its door to the gateway and its agent."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,9 @@ from app.services.container.agent import Agent
 from app.services.model_gate import Binding, BoundRun
 
 Key = tuple[TenantId, UUID]
+
+SETTLE_SECONDS = 5.0
+"""How long the calls of an ended turn may go on before they are cut off."""
 
 
 class Door(Protocol):
@@ -42,6 +46,7 @@ class Place:
     busy: bool = False
     used: bool = False
     """Whether a message ever reached it; before that it is only pre-warmed."""
+    ended: bool = False
     clean: bool = True
     """False from the begin of a turn until the agent said that it is over."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -57,14 +62,23 @@ class Place:
         self.binding.run = run
         self.agent.fence = fence
 
-    async def end_turn(self) -> None:
-        """Wait until every model call of the turn is in the ledger; later calls are no run's."""
-        if not self.clean:
-            await self.door.close()
+    async def end_turn(self, run: BoundRun) -> None:
+        """Wait until every model call of the turn is in the ledger; nobody pays for later ones: none pass."""
+        self.binding.open_between_runs = False
         try:
-            await self.binding.settled()
+            await self._settled()
         finally:
-            self.binding.run = None
+            if self.binding.run is run:
+                self.binding.run = None
+
+    async def _settled(self) -> None:
+        if self.clean:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    return await self.binding.settled()
+        self.clean = False
+        await self.door.close()
+        return await self.binding.settled()
 
     async def cut_off(self) -> None:
         """Close the way out first, then the control socket."""

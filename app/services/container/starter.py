@@ -55,6 +55,7 @@ class Starter:
             link = await connect(sandbox.control_folder, after=0, timeout=self._grounds.start_timeout)
             undo.pop_all()
         agent = Agent(link, Transcripts(self._database, plan.tenant_id, plan.conversation_id))
+        agent.fence = plan.fence
         receiving = asyncio.create_task(agent.run(), name=f"agent {plan.conversation_id}")
         log.info("sandbox.started", sandbox=sandbox.sandbox_id, seconds=round(time.monotonic() - begun, 3))
         return Place(key, sandbox, door, binding, agent, receiving, used_at=time.monotonic())
@@ -69,6 +70,8 @@ class Starter:
 
     def _workspace(self, plan: Plan) -> Path:
         folder = self.workspace(plan.tenant_id, plan.conversation_id)
+        self._grounds.workspaces.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._grounds.workspaces.chmod(0o700)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
@@ -78,8 +81,10 @@ class Starter:
 
     async def end(self, place: Place) -> None:
         """End everything of a place but its files."""
-        await place.cut_off()
-        await self._provider.destroy(place.sandbox.sandbox_id)
+        try:
+            await place.cut_off()
+        finally:
+            await self._provider.destroy(place.sandbox.sandbox_id)
         ended = await place.sandbox.ended()
         log.info("sandbox.ended", sandbox=place.sandbox.sandbox_id, reason=ended.reason, log_tail=ended.log_tail)
 

@@ -17,6 +17,7 @@ from app.services.agent_plan import ModelChoice, Plan, Wishes, choose
 from app.services.callers import Caller
 from app.services.idempotency import KeyedRequest, reserve
 from app.services.workspace.uploads import UploadedFile
+from runner.protocol import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def plan_for(situation: Situation, model: ModelChoice, user_id: str) -> Plan:
         system_prompt=situation.tenant.system_prompt,
         model=model,
         workspace_enabled=conversation.workspace_enabled,
+        fence=conversation.fence,
     )
 
 
@@ -167,5 +169,11 @@ def _beginning(
         lease_seconds=settings.runs.lease_seconds,
         at_once=at_once,
         content=content,
-        versions={"system_prompt": plan.system_prompt, "skills": [], "mcp_servers": [], "agents": []},
+        versions={
+            "system_prompt": plan.system_prompt,
+            "skills": [],
+            "mcp_servers": [],
+            "agents": [],
+            "runner": {"protocol": VERSION},
+        },
     )

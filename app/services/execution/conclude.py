@@ -1,10 +1,10 @@
 """The last step of a run: message, totals, final events and terminal state, in one transaction."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-
-import orjson
 
 from app.database import Session
 from app.errors import StaleOwner
@@ -30,17 +30,23 @@ SAID = ("assistant", "thinking", "tool_call", "tool_result")
 
 
 async def conclude(
-    session: Session, claim: Claim, outcome: Outcome, context_window: int | None
+    session: Session, claim: Claim, outcome: Outcome, context_window: int | None, *, bare: bool = False
 ) -> tuple[Recorded, ...]:
-    """End a run for good; returns its last events. Raises `StaleOwner` when it is not ours to end."""
+    """End a run for good; returns its last events. Raises `StaleOwner` when it is not ours to end.
+
+    `bare`: without the assistant's message, for a run whose log cannot be told again.
+    """
     run = await Runs(session, claim.tenant_id).find_for_update(claim.run_id)
     if run is None or run.fence != claim.fence or run.status not in LIVE:
         raise StaleOwner
     conclusions = Conclusions(session, claim.tenant_id)
     by_model = await conclusions.spent_by_model(claim.run_id)
     spent = sum(by_model.values(), NOTHING)
+    if outcome.title is not None and await conclusions.has_title(run):
+        outcome = replace(outcome, title=None)
     context = _context(outcome.context_tokens, context_window)
-    await _write_message(session, conclusions, run, outcome)
+    if not bare:
+        await _write_message(session, conclusions, run, outcome)
     await conclusions.update_conversation(run, spent, _changes(outcome, context))
     error = outcome.error
     ending = Ending(
@@ -106,18 +112,18 @@ async def _write_message(session: Session, conclusions: Conclusions, run: Run, o
         texts.append(await _unfinished(log, run, said))
     text = "\n\n".join(part for part in texts if part)
     if said or text:
-        events = [{"event": event.type, "data": orjson.loads(event.data)} for event in said]
+        events = [{"event": event.type, "data": json.loads(event.data)} for event in said]
         await conclusions.add_message(run, {"type": "assistant", "text": text, "events": events})
 
 
 def _text(event: Recorded) -> str:
-    data = orjson.loads(event.data)
+    data = json.loads(event.data)
     return "" if "parent_agent_id" in data else "".join(block["text"] for block in data["content_blocks"])
 
 
 async def _unfinished(log: Events, run: Run, said: Sequence[Recorded]) -> str:
-    last = max((event.seq for event in said if event.type == "assistant"), default=0)
-    deltas = [orjson.loads(event.data) for event in await log.list_of_types(run.run_id, ("text_delta",), last)]
+    last = max((event.seq for event in said if event.type == "assistant" and _text(event)), default=0)
+    deltas = [json.loads(event.data) for event in await log.list_of_types(run.run_id, ("text_delta",), last)]
     return "".join(delta["content"] for delta in deltas if "parent_agent_id" not in delta)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from uuid import UUID
 
 import structlog
 
@@ -38,6 +39,8 @@ class Leases:
         self._wakeups = wakeups
         self._settings = settings
         self._owner = owner
+        self._stubborn: set[UUID] = set()
+        """Runs that could not be ended with all they said."""
 
     async def renew_for_ever(self) -> None:
         """Renew every few seconds, until cancelled."""
@@ -79,9 +82,14 @@ class Leases:
         ours = {live.claim.run_id for live in self._live()}
         async with self._database.platform_read() as session:
             abandoned = await runs.list_abandoned(session, SWEEP)
-        for claim in abandoned:
-            if claim.run_id not in ours:
-                await self._end(claim)
+        left = [claim for claim in abandoned if claim.run_id not in ours]
+        ends = await asyncio.gather(*(self._end(claim) for claim in left), return_exceptions=True)
+        for claim, fault in zip(left, ends, strict=True):
+            if isinstance(fault, ServiceUnavailable):
+                log.warning("run.not_ended_yet", run_id=str(claim.run_id))
+            elif fault is not None:
+                self._stubborn.add(claim.run_id)
+                log.error("run.not_ended", run_id=str(claim.run_id), exc_info=fault)
 
     async def _end(self, claim: Claim) -> None:
         try:
@@ -89,8 +97,9 @@ class Leases:
                 taken = await runs.take_over(session, claim, self._owner, self._settings.lease_seconds)
                 if taken is None:
                     return
-                await conclude(session, taken, outcomes.ABANDONED, None)
+                await conclude(session, taken, outcomes.ABANDONED, None, bare=claim.run_id in self._stubborn)
         except StaleOwner:
             return
+        self._stubborn.discard(claim.run_id)
         self._wakeups.ring(claim.run_id)
         log.warning("run.abandoned", run_id=str(claim.run_id), tenant_id=claim.tenant_id)

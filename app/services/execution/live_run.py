@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,7 @@ from app.services.execution.deliver import deliver
 from app.services.execution.outcome import Outcome
 from app.services.execution.run_log import RunLog
 from app.services.execution.turn import Turn
-from app.services.model_gate import BoundRun, Origin
+from app.services.model_gate import BoundRun, OpenCalls, Origin
 from runner.protocol import Failed
 
 log = structlog.get_logger()
@@ -87,8 +87,8 @@ class LiveRun:
             return
         self._stop = why
         if self._place is not None and self._working is not None:
-            self._place.agent.interrupt()
             self._patience = asyncio.get_running_loop().call_later(INTERRUPT_SECONDS, self._working.cancel)
+            self._place.agent.interrupt()
         elif self._working is not None and not self._spoken:
             self._working.cancel()
 
@@ -109,14 +109,22 @@ class LiveRun:
         structlog.contextvars.bind_contextvars(run_id=str(claim.run_id), tenant_id=claim.tenant_id)
         try:
             outcome = await self._outcome()
+            self.release_files()
             await self._conclude(outcome)
         except StaleOwner:
             log.warning("run.lost")
             return
+        finally:
+            await self._leave_title()
         seconds = time.monotonic() - begun
         AGENT_EXECUTIONS.labels(outcome.status).inc()
         AGENT_EXECUTION_DURATION.observe(seconds)
         log.info("run.ended", status=outcome.status, seconds=round(seconds, 3))
+
+    async def give_up(self) -> None:
+        """End it with what is certain, after something unforeseen."""
+        with suppress(StaleOwner):
+            self.log.concluded(await self._write_end(outcomes.BROKEN, bare=True))
 
     async def _outcome(self) -> Outcome:
         if self.admitted.context_full:
@@ -134,7 +142,9 @@ class LiveRun:
             return STOPPED[self._stop]
         finally:
             timer.cancel()
-        return outcome if self._stop is None or outcome.status == "succeeded" else STOPPED[self._stop]
+        if self._stop is None or outcome.status == "succeeded":
+            return outcome
+        return replace(STOPPED[self._stop], turns=outcome.turns, context_tokens=outcome.context_tokens)
 
     async def _work(self) -> Outcome:
         plan = self.admitted.plan
@@ -156,7 +166,8 @@ class LiveRun:
         except OSError as error:
             log.warning("run.files_not_written", exc_info=error)
             return outcomes.NOT_DELIVERED
-        place.begin_turn(BoundRun(claim.run_id, UserId(plan.user_id), plan.model.model_id), claim.fence)
+        run = BoundRun(claim.run_id, UserId(plan.user_id), plan.model.model_id)
+        place.begin_turn(run, claim.fence)
         self._place = place
         try:
             return await Turn(self.admitted, self.log, place, partial(self._begin_title, place.binding.origin)).relay()
@@ -164,7 +175,7 @@ class LiveRun:
             self._place, self._spoken = None, True
             if self._patience is not None:
                 self._patience.cancel()
-            await place.end_turn()
+            await place.end_turn(run)
 
     async def _deliver(self, place: Place) -> None:
         if self.admitted.files:
@@ -181,8 +192,14 @@ class LiveRun:
     def _begin_title(self, origin: Origin) -> None:
         if self.admitted.first_turn and self._title is None:
             deadline = self._workshop.settings.runs.title_timeout
-            words = self._workshop.make_title(origin, self.admitted.prompt, deadline)
+            own = replace(origin, calls=OpenCalls())
+            words = self._workshop.make_title(own, self.admitted.prompt, deadline)
             self._title = asyncio.ensure_future(words)
+
+    async def _leave_title(self) -> None:
+        if self._title is not None and not self._title.done():
+            self._title.cancel()
+            await asyncio.wait([self._title])
 
     async def _conclude(self, outcome: Outcome) -> None:
         await self.log.settled()
@@ -191,10 +208,10 @@ class LiveRun:
         self.log.concluded(last)
 
     @stamina.retry(on=ServiceUnavailable, timeout=RETRY_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
-    async def _write_end(self, outcome: Outcome) -> tuple[Recorded, ...]:
-        claim = self.claim
-        async with self._workshop.database.tenant(claim.tenant_id) as session:
-            return await conclude(session, claim, outcome, self.admitted.plan.model.context_window)
+    async def _write_end(self, outcome: Outcome, *, bare: bool = False) -> tuple[Recorded, ...]:
+        window = self.admitted.plan.model.context_window
+        async with self._workshop.database.tenant(self.claim.tenant_id) as session:
+            return await conclude(session, self.claim, outcome, window, bare=bare)
 
 
 def _not_started(error: Exception) -> Outcome:

@@ -1,5 +1,6 @@
 """How a run ended, and in which words clients hear of it."""
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,13 +40,18 @@ INTERRUPTED = failure("interrupted", "The server stopped while the run was under
 ABANDONED = failure("interrupted", "The server that worked on this run was lost.", status="interrupted")
 CONTEXT_FULL = failure("context_limit_exceeded", "The conversation is full; begin a new one.")
 NOT_DELIVERED = failure("execution_error", "The uploaded files could not be written into the workspace.")
+MEMORY_LOST = failure("execution_error", "The agent's memory could not be stored.")
+BROKEN = failure("execution_error", "The run could not be finished.")
 NO_SANDBOX = failure("sandbox_crashed", "The sandbox could not be started.")
 
 
 def of_turn(ended: TurnEnded) -> Outcome:
     """What the agent itself said of its turn."""
     if ended.outcome == "success":
-        return Outcome("succeeded", result=ended.result, turns=ended.turns, context_tokens=ended.context_tokens)
+        result = ended.result
+        if ended.structured_output is not None:
+            result = json.dumps(ended.structured_output, ensure_ascii=False)
+        return Outcome("succeeded", result=result, turns=ended.turns, context_tokens=ended.context_tokens)
     error_type, message = _told(ended.reason or "")
     failed = failure(error_type, message, turns=ended.turns)
     return Outcome(
@@ -76,7 +82,7 @@ def of_failure(failed: Failed) -> Outcome:
     if failed.kind == "options":
         return failure("options_error", "The agent does not accept these options.")
     if failed.kind == "store":
-        return failure("execution_error", "The agent's memory could not be stored.")
+        return MEMORY_LOST
     return failure("sandbox_crashed", "The agent's process ended unexpectedly.")
 
 

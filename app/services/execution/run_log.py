@@ -41,6 +41,8 @@ class RunLog:
         self.last_seq = 0
         self.recorded_source = 0
         """The runner's newest frame of which every event is durable."""
+        self.on_recorded: Callable[[int], object] = int
+        """Told how far the runner's frames are durable, after each commit."""
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
         self._tail: deque[Recorded] = deque(maxlen=TAIL_EVENTS)
@@ -54,7 +56,7 @@ class RunLog:
             raise StaleOwner
         self._waiting.extend(_Waiting(event, source_seq, at) for event in events)
         if source_seq is not None and not events and self.idle:
-            self.recorded_source = source_seq
+            self._source_is_recorded(source_seq)
         self._wake(self)
 
     @property
@@ -121,7 +123,12 @@ class RunLog:
         self._inflight = 0
         self._publish([Recorded(row.seq, row.type, row.data) for row in batch.rows])
         sources = [row.source_seq for row in batch.rows if row.source_seq is not None]
-        self.recorded_source = max(sources, default=self.recorded_source)
+        if sources:
+            self._source_is_recorded(max(sources))
+
+    def _source_is_recorded(self, source_seq: int) -> None:
+        self.recorded_source = source_seq
+        self.on_recorded(source_seq)
 
     def concluded(self, events: Sequence[Recorded]) -> None:
         """Let readers have the last events, which another transaction recorded."""

@@ -6,14 +6,17 @@ LONGEST = 500
 """Characters of a string in a tool's input that clients see."""
 SHORTENED = "… (shortened)"
 SUMMARY = 120
+GREATEST = 2**53
 
 _TELLING = ("description", "command", "file_path", "path", "pattern", "url", "query", "prompt")
 
 
 def shortened(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 -- any JSON
-    """The same JSON with long strings cut."""
+    """The same JSON with long strings cut, and numbers that not every reader can hold told as text."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST else value[:LONGEST] + SHORTENED
+    if isinstance(value, int | float) and not -GREATEST <= value <= GREATEST:
+        return shortened(str(value) if isinstance(value, float) else "a very large number")
     if depth > 20:
         return SHORTENED
     if isinstance(value, dict):

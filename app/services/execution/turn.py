@@ -1,6 +1,5 @@
 """The middle of a run: a prompt to the agent, and what comes back into the log."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -8,7 +7,7 @@ import structlog
 
 from app.infrastructure.metrics import WORKSPACE_CONTAINER_CRASHES
 from app.schemas.events import AnyEvent
-from app.services.container.agent import Gone
+from app.services.container.agent import Gone, MemoryLost
 from app.services.container.place import Place
 from app.services.execution import outcome as outcomes
 from app.services.execution.admit import Admitted
@@ -43,6 +42,7 @@ class Turn:
     async def relay(self) -> Outcome:
         """Prompt, and relay until the agent ends its turn or is lost."""
         agent = self._place.agent
+        self._log.on_recorded = agent.acknowledge
         words = with_files(self._admitted.prompt, self._admitted.files)
         await agent.prompt(words, self._admitted.plan.model.bedrock_model_id)
         while True:
@@ -60,11 +60,14 @@ class Turn:
         self._log.append(translate(frame, self._state), datetime.now(UTC), frame.seq)
         if isinstance(frame, TextDelta):
             self._on_text()
-        self._place.agent.acknowledge(self._log.recorded_source)
         await self._log.has_room()
 
     async def _ended(self, frame: TurnEnded) -> Outcome:
-        await asyncio.gather(self._log.settled(), self._place.agent.stored())
+        await self._log.settled()
+        try:
+            await self._place.agent.stored()
+        except MemoryLost:
+            return outcomes.MEMORY_LOST
         self._place.clean = True
         self._place.agent.acknowledge(frame.seq)
         return outcomes.of_turn(frame)

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from app.errors import ServiceUnavailable
+from app.utils.ids import parse_uuid
 
 log = structlog.get_logger()
 
@@ -85,10 +86,13 @@ class Wakeups:
             return None
 
     def _hear(self, word: str) -> None:
-        if word.startswith(CANCEL):
-            self.on_cancel(UUID(word.removeprefix(CANCEL)))
+        run_id = parse_uuid(word.removeprefix(CANCEL))
+        if run_id is None:
+            log.warning("wakeups.foreign_word")
+        elif word.startswith(CANCEL):
+            self.on_cancel(run_id)
         else:
-            self._wake(UUID(word))
+            self._wake(run_id)
 
     def _wake(self, run_id: UUID) -> None:
         signal = self._signals.pop(run_id, None)
