@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import crowd, first_token, sse
+from bench import crowd, demo, first_token, sse
 from bench.client import Heard, Turn, heard
 from bench.figures import Figure, difference, rate, ratio, table
 
@@ -42,6 +42,16 @@ def test_a_turn_with_a_missing_event_or_a_bad_end_is_at_fault():
     assert Turn("run", (Heard(1.0, 1, "init", {}), good)).faults == ()
     assert Turn("run", (good,)).faults == ("a hole in the numbers",)
     assert Turn("run", (Heard(1.0, 1, "done", {"status": "error"}),)).faults == ("no good end",)
+
+
+async def test_the_demo_is_left_alone_where_it_would_install_packages(tmp_path, monkeypatch):
+    for lock in demo.PREPARED:
+        (tmp_path / lock).parent.mkdir(exist_ok=True)
+        (tmp_path / lock).write_text("a lock that nothing was installed from")
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    (figure,) = await demo.measure(rounds=1)
+    assert figure.met is None
+    assert figure.ours.startswith("skipped")
 
 
 @pytest.mark.slow
