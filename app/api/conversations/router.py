@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 
 from app.api.answers import REPLAYED, TOTAL, Created, Listed, errors
 from app.api.bodies import JsonRoute
@@ -85,7 +85,11 @@ async def delete_conversation(
 
 @router.post("/{conversation_id}/archive", response_model=schemas.Conversation, responses=errors(400))
 async def archive_conversation(
-    tenant_id: PathTenant, conversation_id: PathConversation, caller: TenantUser, session: Writing
+    tenant_id: PathTenant,
+    conversation_id: PathConversation,
+    caller: TenantUser,
+    session: Writing,
+    _body: Annotated[dict[str, Any] | None, Body(description="Empty, or an object that is ignored.")] = None,
 ) -> Conversation:
     """Takes no more runs; once more changes nothing."""
     return await conversation_service.archive(session, tenant_id, caller, conversation_id)

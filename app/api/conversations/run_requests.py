@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Annotated, NoReturn, TypeVar
 
 from fastapi import Depends, Request
@@ -55,7 +56,8 @@ async def _of_form(request: Request, held: ExitStack, limits: Uploads) -> Submis
     if asked is None:
         raise ValidationFailed(details=(Detail("body.request_data", "is required", "missing"),))
     files = await read_files(form, _field(form, "file_metadata", _METADATA))
-    content = (asked.model_dump_json(), *(file.described() for file in files))
+    said = sha256(str(form["request_data"]).encode(errors="surrogatepass")).hexdigest()
+    content = (said, *(file.described() for file in files))
     return Submission(asked, files, held, json.dumps(content).encode())
 
 

@@ -57,7 +57,12 @@ class Starter:
         agent = Agent(link, Transcripts(self._database, plan.tenant_id, plan.conversation_id))
         agent.fence = plan.fence
         receiving = asyncio.create_task(agent.run(), name=f"agent {plan.conversation_id}")
-        log.info("sandbox.started", sandbox=sandbox.sandbox_id, seconds=round(time.monotonic() - begun, 3))
+        log.info(
+            "sandbox.started",
+            sandbox=sandbox.sandbox_id,
+            seconds=round(time.monotonic() - begun, 3),
+            unenforced=sandbox.unenforced,
+        )
         return Place(key, sandbox, door, binding, agent, receiving, used_at=time.monotonic())
 
     async def _spec(self, plan: Plan) -> SandboxSpec:

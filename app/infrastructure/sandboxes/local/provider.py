@@ -38,6 +38,9 @@ class Machine:
     controllers: dict[str, Controller]
 
 
+DISK_IS_OPEN = "disk: the workspace may fill its file system; only the size of a single file is limited"
+
+
 class LocalSandboxes:
     """The provider. Used by one event loop, in a thread that lives as long as the sandboxes are to live."""
 
@@ -115,7 +118,7 @@ class LocalSandboxes:
         folder.create(uid, group.folders)
         if uid is not None and spec.workspace is not None:
             await asyncio.to_thread(give_tree, spec.workspace, uid)
-        return Footing(folder, group, uid, group.create(spec.limits))
+        return Footing(folder, group, uid, (*group.create(spec.limits), DISK_IS_OPEN))
 
     def _plan(self, spec: SandboxSpec, footing: Footing) -> Plan:
         return Plan(
