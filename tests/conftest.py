@@ -8,5 +8,6 @@ from hypothesis.configuration import set_hypothesis_home_dir
 pytest_plugins = ["tests.services", "tests.databases", "tests.logs"]
 
 set_hypothesis_home_dir(Path(__file__).parent.parent / ".cache" / "hypothesis")
-settings.register_profile("tests", deadline=None)
-settings.load_profile("tests")
+settings.register_profile("brief", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("brief")
