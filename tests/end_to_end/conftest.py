@@ -44,6 +44,10 @@ class House:
     def data(self) -> Path:
         return self.folder / "data"
 
+    def workspace(self, talk: Talk) -> Path:
+        """A conversation's files, as the server keeps them."""
+        return self.data / "workspaces" / talk.tenant.encode().hex() / talk.id.replace("-", "")
+
     @asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
         """Its database, as the superuser whom no row-level security stops."""

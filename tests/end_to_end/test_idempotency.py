@@ -44,12 +44,16 @@ async def test_a_form_sent_again_is_the_same_request_whatever_its_boundary(talk:
     assert await runs_of(talk) == 1
 
 
-async def test_a_request_repeated_while_its_run_is_live_names_the_run(talk: Talk) -> None:
-    path, body, headers = f"{talk.path}/runs", message("@text now\n@wait 1"), {"Idempotency-Key": "live"}
+async def test_a_request_repeated_while_its_run_is_live_names_the_run(house: House, talk: Talk) -> None:
+    path, headers = f"{talk.path}/runs", {"Idempotency-Key": "live"}
+    body = message('@tool Bash {"command": "until [ -e go ]; do sleep 0.05; done"}\n@text gone')
     run = await talk.api.ask("POST", path, body, headers=headers)
-    answer = await talk.api.call("POST", path, body, headers=headers)
-    assert (answer.status, answer.error["run_id"]) == (409, run["run_id"])
-    assert status_of(await talk.events(run["run_id"])) == "success"
+    async with talk.following(run["run_id"]) as stream:
+        await stream.until("tool_call")
+        answer = await talk.api.call("POST", path, body, headers=headers)
+        assert (answer.status, answer.error["run_id"]) == (409, run["run_id"])
+        (house.workspace(talk) / "go").touch()
+        assert status_of(await stream.rest()) == "success"
     replayed = await talk.api.call("POST", path, body, headers=headers)
     assert (replayed.status, replayed.body["run_id"]) == (202, run["run_id"])
     assert replayed.headers["Idempotent-Replayed"] == "true"

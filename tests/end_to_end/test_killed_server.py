@@ -18,10 +18,11 @@ from tests.end_to_end.processes import all_gone, living
 pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 LEASES = {"LEASE_SECONDS": "3", "LEASE_RENEWAL_SECONDS": "1"}
+SLEEP = '@tool Bash {"command": "echo here > note; sleep 100"}'
 WORK = {
-    '@text The code is quartz.\n@tool Bash {"command": "echo here > note; sleep 100"}': "tool_call",
-    "@text before\n@stream n=250 rate=50": "assistant",
-    "@wait 3\n@text too late": "init",
+    f"@text The code is quartz.\n{SLEEP}": "tool_call",
+    f"@text before\n@stream n=200 rate=50\n{SLEEP}": "assistant",
+    f"@wait 3\n{SLEEP}": "init",
 }
 """What agents do, and the event by which it is under way."""
 RECALL = '@recall code is (\\w+)\n@tool Bash {"command": "cat note"}\n@echo_results'
@@ -37,13 +38,14 @@ class Watched:
 
 async def at_work(house: House, opened: AsyncExitStack) -> list[Watched]:
     """Runs in the middle of their work, each with a client that listens."""
-    watched = []
-    for text, under_way in WORK.items():
+
+    async def begin(text: str, under_way: str) -> Watched:
         talk = await house.talk()
         stream = await opened.enter_async_context(talk.streaming(text))
         await stream.until(under_way)
-        watched.append(Watched(talk, stream))
-    return watched
+        return Watched(talk, stream)
+
+    return await asyncio.gather(*(begin(*work) for work in WORK.items()))
 
 
 def owner_of(house: House) -> str:
@@ -97,7 +99,7 @@ async def test_a_server_told_to_end_ends_its_runs_first_and_leaves_nothing(open_
     async with AsyncExitStack() as opened:
         house = await opened.enter_async_context(open_house(SHUTDOWN_TIMEOUT="30"))
         watched = await at_work(house, opened)
-        just_begun = await (await house.talk()).begin("@text too late")
+        just_begun = await (await house.talk()).begin(SLEEP)
         family, owner, begun = house.server.family(), owner_of(house), time.monotonic()
         for _ in range(2):
             house.server.process.terminate()

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
 INNER = json.dumps({"prompt": '@tool Bash {"command": "echo deep"}\n@echo_results'})
 FAILING = json.dumps({"prompt": "@text half\n@fail internal after=3"})
 ECHO = '@tool Bash {"command": "echo %s"}'
+SLEEP = '@tool Bash {"command": "sleep 60"}'
 ORDINARY = (
     "@text plain",
     "@think first\n@text then",
@@ -62,10 +63,10 @@ async def test_every_row_agrees_with_what_clients_and_the_model_service_saw(hous
             take(talks[1], ORDINARY[4:8]),
             take(talks[2], ORDINARY[8:]),
             leave(talks[3]),
-            break_off(talks[4], "@stream n=400 rate=100", "text_delta"),
-            break_off(talks[5], "@text at length\n@stream n=400 rate=50", "assistant"),
+            break_off(talks[4], f"@stream n=200 rate=100\n{SLEEP}", "text_delta"),
+            break_off(talks[5], f"@text at length\n@stream n=400 rate=50\n{SLEEP}", "assistant"),
         )
-        await break_off(talks[4], '@text first\n@tool Bash {"command": "sleep 60"}', "tool_call")
+        await break_off(talks[4], f"@text first\n{SLEEP}", "tool_call")
         await break_off(talks[4], "@fail throttling\n@text never", "retrying")
         assert status_of(await talks[4].turn("@text alive")) == "success"
     assert [status_of(events) for events in first + second] == ["success"] * 8

@@ -9,7 +9,7 @@ from itertools import pairwise
 import psutil
 import pytest
 
-from tests.end_to_end.client import Json, Talk, error_of, kinds, of, raw, status_of, text_of
+from tests.end_to_end.client import Json, Talk, connected, error_of, kinds, of, raw, status_of, text_of
 from tests.end_to_end.conftest import House, OpenHouse
 from tests.end_to_end.invariants import check_messages, check_runs
 from tests.end_to_end.processes import all_gone, standing_in, stop
@@ -131,8 +131,10 @@ async def test_a_killed_redis_loses_nothing_and_comes_back(frail: House) -> None
 async def test_a_killed_model_service_is_never_a_success_and_a_run_goes_on_when_it_is_back(frail: House) -> None:
     waiting, given_up = await frail.talk(), await frail.talk()
     async with AsyncExitStack() as opened:
+        service = await opened.enter_async_context(connected(frail.model_service.url))
+        await service.ask("POST", "/_standin/settings", {"rate": 2})
         first, second = [
-            await opened.enter_async_context(talk.streaming("@text first\n@stream n=400 rate=50\n@text last"))
+            await opened.enter_async_context(talk.streaming("@text first\n@stream n=200\n@text last"))
             for talk in (waiting, given_up)
         ]
         for stream in (first, second):
