@@ -82,6 +82,7 @@ def _params(chance: random.Random) -> dict[str, str]:
     return {name: chance.choice(texts) for name in chance.sample(PARAMS, chance.randint(0, 3))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 async def test_the_answer_is_of_the_contract(client: Client, make_conversation: Make, method: str, path: str) -> None:
     chance = random.Random(f"{SEED} {method} {path}")
@@ -99,6 +100,7 @@ async def test_the_answer_is_of_the_contract(client: Client, make_conversation: 
             assert answer.error["code"], (method, target, body, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "update"),
     [

@@ -81,6 +81,7 @@ async def test_the_longest_key_works(client: Client) -> None:
     assert [answer.status for answer in answers] == [201, 201]
 
 
+@pytest.mark.slow
 async def test_a_hundred_at_once_make_one_thing(
     client: Client, make_tenant: Make, sandboxes: Sandboxes, database: Database
 ) -> None:

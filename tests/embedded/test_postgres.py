@@ -101,6 +101,7 @@ async def test_only_we_can_enter_the_sockets_folder(folder: Path):
         assert (folder / "postgres" / "socket").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 async def test_a_path_longer_than_a_socket_address_is_no_hindrance(folder: Path):
     deep = folder / ("d" * 120)
     deep.mkdir()
@@ -108,6 +109,7 @@ async def test_a_path_longer_than_a_socket_address_is_no_hindrance(folder: Path)
         assert await ask(address.app_url, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 async def test_a_process_id_left_behind_that_now_belongs_to_another_is_no_hindrance(folder: Path, other: Path):
     left = folder / "postgres" / "data" / "postmaster.pid"
     async with open_postgres(other / "postgres", QUICK):
@@ -116,6 +118,7 @@ async def test_a_process_id_left_behind_that_now_belongs_to_another_is_no_hindra
             assert await ask(address.app_url, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 async def test_a_half_made_database_is_made_anew(empty: Path):
     (empty / "unfinished" / "base").mkdir(parents=True)
     async with open_postgres(empty, QUICK) as address:

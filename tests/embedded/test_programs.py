@@ -26,6 +26,7 @@ def test_a_program_that_leaves_ends_its_services_first(folder: Path, hold: Start
     assert "database system is shut down" in (folder / "postgres" / "server.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_ctrl_c_reaches_the_program_and_not_its_services(folder: Path, hold: StartHolder):
     holder = hold(folder, ("setsid",))
     assert holder.line() == "1 True"
@@ -44,6 +45,7 @@ def test_a_program_killed_in_its_first_start_is_no_hindrance(empty: Path, hold: 
     assert hold(empty).line() == "1 True"
 
 
+@pytest.mark.slow
 def test_two_checkouts_run_side_by_side(folder: Path, other: Path, hold: StartHolder):
     holders = [hold(folder), hold(other)]
     assert [holder.line() for holder in holders] == ["1 True", "1 True"]
@@ -52,6 +54,7 @@ def test_two_checkouts_run_side_by_side(folder: Path, other: Path, hold: StartHo
     assert users_of(other)
 
 
+@pytest.mark.slow
 def test_a_folder_under_a_closed_home_is_used_without_opening_it_or_making_an_account(empty: Path, hold: StartHolder):
     accounts = Path("/etc/passwd").read_bytes()
     home = empty / "home"
@@ -62,6 +65,7 @@ def test_a_folder_under_a_closed_home_is_used_without_opening_it_or_making_an_ac
     assert Path("/etc/passwd").read_bytes() == accounts
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_without_a_name_can_run_everything_at_the_end_of_a_long_path(
     empty: Path, hold: StartHolder, ordinary: tuple[str, ...]
 ):

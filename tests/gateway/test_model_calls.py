@@ -203,6 +203,7 @@ async def test_an_unreachable_service_is_503_without_internals(database: Databas
     assert (status, body) == (503, {"message": "The model service cannot be reached at the moment."})
 
 
+@pytest.mark.slow
 async def test_fifty_streams_at_once_are_counted_exactly(
     database: Database, sandbox: Client, service: Client, binding: Binding
 ):

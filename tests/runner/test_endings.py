@@ -41,6 +41,7 @@ async def test_an_interrupt_without_a_turn_does_nothing(backend: Backend) -> Non
     assert outcome(await backend.turn("@text alive")).outcome == "success"
 
 
+@pytest.mark.slow
 async def test_a_cli_that_hangs_is_ended_after_an_interrupt(runner: Runner, backend: Backend) -> None:
     begun = len(backend.frames)
     backend.prompt(FOREVER)
@@ -73,6 +74,7 @@ async def test_a_cli_that_dies_is_told_at_once_and_takes_everything_with_it(
     assert outcome(await backend.turn("@text alive")).outcome == "success"
 
 
+@pytest.mark.slow
 async def test_a_cli_that_dies_between_turns_is_told(runner: Runner, backend: Backend) -> None:
     begun = len(backend.frames)
     runner.claude().kill()
@@ -98,6 +100,7 @@ async def test_a_new_open_ends_the_former_process_and_its_turn(runner: Runner, b
     assert outcome(await backend.turn("@text new")).outcome == "success"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", [None, FOREVER])
 async def test_sigterm_ends_everything_within_two_seconds(own_runner: Runner, prompt: str | None) -> None:
     async with own_runner.backend() as backend:
@@ -114,6 +117,7 @@ async def test_sigterm_ends_everything_within_two_seconds(own_runner: Runner, pr
         await gone(below)
 
 
+@pytest.mark.slow
 async def test_sigterm_while_the_cli_starts_ends_the_runner_too(own_runner: Runner) -> None:
     async with own_runner.backend() as backend:
         backend.answering = False

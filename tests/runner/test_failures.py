@@ -19,7 +19,9 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize(
+    "failure", [FAILURES[0], *(pytest.param(failure, marks=pytest.mark.slow) for failure in FAILURES[1:])]
+)
 async def test_a_failure_of_the_model_is_never_a_success(runner: Runner, session_id: str, failure: str) -> None:
     async with runner.backend() as backend:
         backend.open(options(session_id))
@@ -43,6 +45,7 @@ async def test_a_call_that_succeeds_when_repeated_is_a_success_that_tells_so(bac
     assert outcome(found).result == "there"
 
 
+@pytest.mark.slow
 async def test_too_many_turns_are_an_error(runner: Runner, session_id: str) -> None:
     async with runner.backend() as backend:
         backend.open(options(session_id, max_turns=1))
@@ -52,6 +55,7 @@ async def test_too_many_turns_are_an_error(runner: Runner, session_id: str) -> N
     assert (end.outcome, end.reason) == ("error", "error_max_turns")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("session", "changes"),
     [

@@ -19,6 +19,7 @@ POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-priv
 """Root passes every check unless its capabilities are gone."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("memory", "answer"), [("open", "let in"), ("closed", "refused")])
 def test_the_memory_of_the_runner_is_closed_to_its_own_uid(memory: str, answer: str):
     command = [*POWERLESS, sys.executable, "-c", PROGRAM, memory]

@@ -30,6 +30,7 @@ async def test_a_turn_goes_on_without_a_backend_and_is_read_later(runner: Runner
     assert said(everything) == "".join(f"{number:03} " for number in range(300))
 
 
+@pytest.mark.slow
 async def test_a_full_buffer_stops_the_agent_and_loses_nothing(folder: Path, own_address: Address) -> None:
     limit = 100_000
     async with running(folder, folder / "gateway", RUNNER_BUFFER_BYTES=str(limit)) as runner:
@@ -51,6 +52,7 @@ async def test_a_full_buffer_stops_the_agent_and_loses_nothing(folder: Path, own
     assert said(everything) == "".join(frame.text for frame in of(Text, everything))
 
 
+@pytest.mark.slow
 async def test_a_malformed_line_does_not_disturb_the_turn(runner: Runner, backend: Backend) -> None:
     backend.prompt("@wait 0.5\n@text undisturbed")
     backend.send_raw(b"nonsense\n")

@@ -111,6 +111,7 @@ async def test_a_result_between_turns_ends_neither(scripted: Backend) -> None:
     assert [frame.type for frame in found] == ["text", "turn_ended"]
 
 
+@pytest.mark.slow
 async def test_a_cli_that_never_answers_fails_to_start(folder: Path) -> None:
     cli = program(folder, DEAF)
     started = running(folder, folder, ("-c", IMPATIENT), RUNNER_CLI_PATH=cli)

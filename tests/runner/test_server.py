@@ -103,6 +103,7 @@ async def test_an_attach_says_what_is_recorded_already(served: Served) -> None:
     assert served.outbox.line(1) is None
 
 
+@pytest.mark.slow
 async def test_a_cut_after_every_frame_loses_and_repeats_nothing(served: Served) -> None:
     words = [str(number) for number in range(200)]
     served.put(*words)

@@ -45,6 +45,7 @@ async def test_text_comes_as_it_is_written_and_whole_and_is_stored_before_the_en
     assert [frame.seq for frame in backend.frames] == list(range(backend.frames[0].seq, found[-1].seq + 1))
 
 
+@pytest.mark.slow
 async def test_nothing_follows_the_end_of_a_turn(backend: Backend) -> None:
     for _ in range(3):
         await backend.turn('@tool Bash {"command": "echo hi"}\n@text done')
@@ -81,6 +82,7 @@ async def test_a_tool_that_fails_fails_alone(backend: Backend) -> None:
     assert outcome(found).outcome == "success"
 
 
+@pytest.mark.slow
 async def test_a_sub_agent_runs_inside_its_turn_with_the_small_model(address: Address, backend: Backend) -> None:
     found = await backend.turn(
         AGENT % '"@tool Bash {\\"command\\": \\"echo inner\\"}\\n@text sub done"' + "\n@text all done"
@@ -99,6 +101,7 @@ async def test_a_sub_agent_runs_inside_its_turn_with_the_small_model(address: Ad
     assert calls[SMALL_MODEL] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ["opus", "sonnet", "haiku", "fable"])
 async def test_no_model_but_the_two_is_ever_asked_for(address: Address, backend: Backend, alias: str) -> None:
     call = '@agent {"description": "d", "subagent_type": "general-purpose", "model": "%s", "prompt": "@text hi"}'
@@ -108,6 +111,7 @@ async def test_no_model_but_the_two_is_ever_asked_for(address: Address, backend:
     assert set(await counted(address)) <= {MODEL, SMALL_MODEL}
 
 
+@pytest.mark.slow
 async def test_another_model_serves_this_and_later_turns(address: Address, backend: Backend) -> None:
     await backend.turn("@text one")
     for prompt, model in (("@text two", "other.model-v1:0"), ("@text three", None)):
@@ -120,6 +124,7 @@ async def test_another_model_serves_this_and_later_turns(address: Address, backe
     assert calls["other.model-v1:0"] == 3, "two turns, and one small call by which the CLI tries a model out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["/clear", " /compact now", "/nonsense", "@/etc/hostname please", "!ls", "# remember"])
 async def test_the_users_text_is_text_whatever_it_begins_with(address: Address, backend: Backend, text: str) -> None:
     await backend.turn("@text The word is MAGENTA.")

@@ -99,6 +99,7 @@ async def test_temporary_files_count_as_memory(make: Make):
         assert (await box.sandbox.ended()).reason == "oom"
 
 
+@pytest.mark.slow
 async def test_processor_time_is_shared_out(make: Make):
     box = await make(limits=Limits(cpus=0.25))
     skip_if_unenforced(box, "cpu")

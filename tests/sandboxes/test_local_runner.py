@@ -112,6 +112,7 @@ async def test_the_agents_tools_are_under_the_filter_and_without_capabilities(ag
     assert "Operation not permitted" in result.text
 
 
+@pytest.mark.slow
 async def test_an_endless_tool_ends_with_the_sandbox(tmp_path: Path):
     options = AgentOptions(session_id=str(uuid4()), model="main.v1:0", small_model="small.v1:0", tools=("Bash",))
     async with open_local(local_config(tmp_path, runner=ROOT / "runner")) as provider:

@@ -158,6 +158,7 @@ async def test_everything_inside_dies_with_a_killed_backend_and_the_next_one_swe
             assert list((tmp_path / "mortal" / "boxes").iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_a_dead_owners_leftovers_are_swept_by_another_owner(tmp_path: Path):
     async with other_backend(tmp_path, "dead") as backend:
         backend.send_signal(signal.SIGKILL)
@@ -176,6 +177,7 @@ async def test_two_living_owners_do_not_touch_each_other(tmp_path: Path):
         assert len(list((tmp_path / "other" / "boxes").iterdir())) == 2
 
 
+@pytest.mark.slow
 async def test_two_copies_with_the_same_names_do_not_meet(tmp_path: Path):
     async with other_backend(tmp_path / "first", "same"):
         theirs = groups("same")
@@ -187,6 +189,7 @@ async def test_two_copies_with_the_same_names_do_not_meet(tmp_path: Path):
         assert len(list((tmp_path / "first" / "same" / "boxes").iterdir())) == 2
 
 
+@pytest.mark.slow
 async def test_one_owners_name_cannot_be_used_by_two_living_processes(tmp_path: Path):
     async with other_backend(tmp_path, "taken"):
         with pytest.raises(SandboxUnavailable, match="taken"):
@@ -201,6 +204,7 @@ async def test_an_owners_name_that_is_no_name_is_refused(tmp_path: Path, owner: 
             pass
 
 
+@pytest.mark.slow
 async def test_a_hostile_control_folder_is_removed_all_the_same(tmp_path: Path):
     async with open_local(local_config(tmp_path / "state")) as provider:
         sandbox = await provider.create(SandboxSpec(SandboxId("a"), None))

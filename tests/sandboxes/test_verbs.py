@@ -170,6 +170,7 @@ async def test_a_nul_in_the_environment_is_refused(provider: SandboxProvider):
     assert await provider.attach(SandboxId("nul")) is None
 
 
+@pytest.mark.slow
 async def test_many_sandboxes_come_and_go_without_a_trace(provider: SandboxProvider):
     before = open_descriptors()
     for _ in range(3):

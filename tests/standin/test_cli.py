@@ -115,12 +115,14 @@ async def test_text_thinking_and_parallel_tools(talk: Talk, client: Client):
     assert calls[1]["cache_read"] > 1000
 
 
+@pytest.mark.slow
 async def test_bash_writes_and_runs_a_program_over_several_steps(talk: Talk):
     write = '@tool Bash {"command": "printf %s \'print(6*7)\' > x.py"}'
     (turn,) = await talk(f'{write}\n@step\n@tool Bash {{"command": "python3 x.py"}}\n@echo_results')
     assert turn.text == "Stand-in model: 42"
 
 
+@pytest.mark.slow
 async def test_a_sub_agent_follows_its_own_script(talk: Talk):
     (turn,) = await talk('@agent {"prompt": "@tool Bash {\\"command\\": \\"echo deep\\"}\\n@echo_results"}\n@text back')
     assert [block.name for block in turn.blocks(ToolUseBlock)] == ["Agent", "Bash"]
@@ -139,6 +141,7 @@ async def test_the_demo_is_played_and_remembered_after_a_resume(talk: Talk):
     assert second.text.startswith("Stand-in model: the largest prime that the program printed was 71")
 
 
+@pytest.mark.slow
 async def test_recall_across_turns_and_a_resume(talk: Talk):
     first, second = await talk("The code is quartz.", r"@recall code is (\w+)")
     assert second.text.endswith("quartz")
@@ -146,6 +149,7 @@ async def test_recall_across_turns_and_a_resume(talk: Talk):
     assert third.text.endswith("quartz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["throttling", "validation", "internal after=4", "cut after=4", "crc after=4", "empty"]
 )
@@ -160,6 +164,7 @@ async def test_a_passing_failure_is_survived(talk: Talk):
     assert not turn.result.is_error
 
 
+@pytest.mark.slow
 async def test_side_calls_get_a_harmless_answer(talk: Talk, client: Client):
     (turn,) = await talk("@text only once", env={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": ""})
     assert turn.text == "only once"
@@ -174,6 +179,7 @@ async def test_the_system_prompt_reaches_the_model(talk: Talk, client: Client):
     assert "pelicans" in str(recorded["body"]["system"])
 
 
+@pytest.mark.slow
 async def test_the_context_can_be_asked_without_a_failed_call(options: Options, client: Client):
     async with asyncio.timeout(60), ClaudeSDKClient(options()) as agent:
         usage = await agent.get_context_usage()
