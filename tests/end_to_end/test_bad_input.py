@@ -16,7 +16,7 @@ import pytest
 from tests.end_to_end.client import EXECUTOR, Talk, connected, message, status_of
 from tests.end_to_end.conftest import House
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 MEBIBYTE = 1024 * 1024
 NOT_IDS = ("x", "0", "%00", "%2e%2e", f"{{{uuid4()}}}", uuid4().hex, f"{uuid4()}%20", "é", "a" * 300)

@@ -8,7 +8,7 @@ import pytest
 from tests.end_to_end.client import Answer, Talk, form, message, raw, status_of
 from tests.end_to_end.conftest import House
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 
 async def runs_of(talk: Talk) -> int:

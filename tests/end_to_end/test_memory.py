@@ -9,7 +9,7 @@ from tests.end_to_end.client import Talk, status_of, text_of
 from tests.end_to_end.conftest import House
 from tests.end_to_end.processes import all_gone, stop
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 TASK, QUESTION = demo_prompts()
 LOOK = '@tool Bash {"command": "ls /workspace; head -1 primes.py"}\n@echo_results'

@@ -14,7 +14,7 @@ from tests.end_to_end.client import Talk, of, raw, status_of
 from tests.end_to_end.conftest import House
 from tests.end_to_end.processes import MARK, SECRETS
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 TOKEN = f"token-{MARK}-e8c1"
 WORD = MARK.lower().encode()

@@ -10,7 +10,7 @@ from tests.end_to_end.client import Event, Frames, Talk, kinds, message, raw, st
 from tests.end_to_end.conftest import PING_SECONDS, House
 from tests.end_to_end.processes import API_KEY
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 LONG = '@text begin\n@think well\n@tool Bash {"command": "echo 1"}\n' + "".join(
     f"@text part {number}\n@wait 0.03\n" for number in range(15)

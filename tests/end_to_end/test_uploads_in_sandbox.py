@@ -7,7 +7,7 @@ import pytest
 from tests.end_to_end.client import Event, Talk, error_of, form, of, status_of, text_of
 from tests.end_to_end.conftest import House
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 
 def bash(command: str) -> str:
