@@ -10,7 +10,7 @@ from tests.end_to_end.client import Event, Talk, connected, error_of, of, status
 from tests.end_to_end.conftest import House
 from tests.end_to_end.invariants import check_everything, check_usage
 
-pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap]
+pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 INNER = json.dumps({"prompt": '@tool Bash {"command": "echo deep"}\n@echo_results'})
 FAILING = json.dumps({"prompt": "@text half\n@fail internal after=3"})
