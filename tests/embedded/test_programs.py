@@ -9,6 +9,7 @@ import pytest
 from tests.embedded.conftest import ORDINARY_UID, StartHolder, users_of, wait_until
 
 
+@pytest.mark.slow
 def test_a_killed_program_leaves_no_process_and_the_next_start_works(folder: Path, hold: StartHolder):
     for start in (1, 2):
         holder = hold(folder)

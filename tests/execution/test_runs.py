@@ -95,6 +95,7 @@ async def test_a_busy_conversation_names_its_run(engine: Engine) -> None:
     assert refused.value.extra == {"run_id": str(begun.run_id)}
 
 
+@pytest.mark.slow
 async def test_of_a_hundred_requests_with_one_key_one_begins_a_run(engine: Engine) -> None:
     conversation_id = await engine.conversation()
     asked = engine.asked(conversation_id, key="once")

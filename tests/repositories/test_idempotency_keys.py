@@ -54,6 +54,7 @@ async def test_an_admission_that_fails_leaves_its_key_free(database: Database) -
     assert await admit(None) is not None
 
 
+@pytest.mark.slow
 async def test_a_hundred_admissions_at_once_begin_one_run(database: Database) -> None:
     asked = keyed_request("k", b"a")
 

@@ -23,6 +23,7 @@ def dig(top: Path, levels: int) -> None:
     os.close(here)
 
 
+@pytest.mark.slow
 def test_a_tree_deeper_than_a_program_recurses_is_removed(tmp_path: Path):
     top = tmp_path / "top"
     top.mkdir()

@@ -132,6 +132,7 @@ async def test_a_sub_agent_follows_its_own_script(talk: Talk):
     assert turn.text.endswith("back")
 
 
+@pytest.mark.slow
 async def test_the_demo_is_played_and_remembered_after_a_resume(talk: Talk):
     task, question = scenarios.demo_prompts()
     (first,) = await talk(task)
@@ -173,6 +174,7 @@ async def test_side_calls_get_a_harmless_answer(talk: Talk, client: Client):
     assert all(call["failure"] is None for call in await client.calls())
 
 
+@pytest.mark.slow
 async def test_the_system_prompt_reaches_the_model(talk: Talk, client: Client):
     await talk("@text ok", system_prompt="You speak only of pelicans.")
     recorded = (await client.control("requests"))[-1]
