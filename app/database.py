@@ -22,6 +22,7 @@ UserId = NewType("UserId", str)
 TENANT_ROLE = "tenant_scope"
 PLATFORM_ROLE = "platform_scope"
 EVENT_ROLE = "event_scope"
+EVENT_CONNECTIONS = 2
 
 _UNAVAILABLE = ("08", "53", "57", "25006", "40001", "40P01", "58")
 """SQLSTATEs, or their beginnings, of a server that cannot do it now but may in a moment."""
@@ -79,8 +80,10 @@ def new_id() -> UUID:
 class Database:
     """Hands out transactions, each inside one scope."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, event_engine: AsyncEngine) -> None:
         self._engine = engine
+        self._event_engine = event_engine
+        """Its connections are in the event writer's role from their start, which saves three round trips a commit."""
 
     @asynccontextmanager
     async def tenant(self, tenant_id: TenantId) -> AsyncIterator[Session]:
@@ -108,14 +111,13 @@ class Database:
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that may append events of any tenant, and nothing else."""
-        async with self._connected() as connection, connection.begin():
-            await connection.execute(_ENTER, {"role": EVENT_ROLE, "tenant": ""})
+        """A connection that may append events of any tenant, and nothing else; each statement is a transaction."""
+        async with _connected(self._event_engine) as connection:
             yield connection
 
     async def ping(self) -> None:
         """One round trip."""
-        async with self._connected() as connection:
+        async with _connected(self._engine) as connection:
             await connection.execute(text("SELECT 1"))
 
     def pool_states(self) -> dict[str, int]:
@@ -140,13 +142,14 @@ class Database:
                 await session.execute(_ENTER_TO_READ, {"role": role, "tenant": tenant})
             yield session
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        connection = self._engine.connect()
-        with _reaching():
-            await connection.start()
-        async with aclosing(connection):
-            yield connection
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    connection = engine.connect()
+    with _reaching():
+        await connection.start()
+    async with aclosing(connection):
+        yield connection
 
 
 @contextmanager
@@ -177,17 +180,23 @@ def driver_url(url: str) -> str:
 @asynccontextmanager
 async def open_database(url: str, *, pool_size: int, timeout: float) -> AsyncIterator[Database]:
     """Connect lazily to the database of that URL, and let go of it at the end."""
+    engine = _engine(url, pool_size, timeout)
+    event_engine = _engine(url, EVENT_CONNECTIONS, timeout, role=EVENT_ROLE)
+    try:
+        yield Database(engine, event_engine.execution_options(isolation_level="AUTOCOMMIT"))
+    finally:
+        await asyncio.shield(asyncio.gather(engine.dispose(), event_engine.dispose()))
+
+
+def _engine(url: str, pool_size: int, timeout: float, **server_settings: str) -> AsyncEngine:
     engine = create_async_engine(
         driver_url(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout,
         pool_pre_ping=False,
-        connect_args={"command_timeout": timeout, "timeout": timeout},
+        connect_args={"command_timeout": timeout, "timeout": timeout, "server_settings": server_settings},
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "handle_error", _translated)
-    try:
-        yield Database(engine)
-    finally:
-        await asyncio.shield(engine.dispose())
+    return engine

@@ -1,5 +1,6 @@
 """What runs, opened in straight columns and closed by them: the outside world first, then the engine upon it."""
 
+import gc
 import secrets
 import socket
 from collections.abc import AsyncIterator
@@ -129,6 +130,8 @@ def lifespan(settings: Settings) -> Lifespan[FastAPI]:
         configure_logging(settings.server.log_level, secret_values(settings))
         async with world(settings) as outside, engine(settings, outside) as runtime:
             app.state.runtime = runtime
+            gc.collect()
+            gc.freeze()  # what is there now stays: no later collection need look at it
             log.info("server.ready", owner=outside.owner)
             yield
 

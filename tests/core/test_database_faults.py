@@ -50,7 +50,15 @@ async def test_a_server_that_is_not_there_is_unavailable(use: Use, host: str) ->
             await use(database)
 
 
-@uses
+async def test_the_event_writer_waits_for_its_own_connections_only(hasty: Database) -> None:
+    async with hasty.platform():
+        await _appending(hasty)
+    async with hasty.events(), hasty.events():
+        with pytest.raises(ServiceUnavailable):
+            await _appending(hasty)
+
+
+@pytest.mark.parametrize("use", [_in_a_tenant, _reading, Database.ping])
 async def test_a_pool_without_a_free_connection_is_unavailable(hasty: Database, use: Use) -> None:
     async with hasty.platform():
         with pytest.raises(ServiceUnavailable):

@@ -183,7 +183,7 @@ async def test_a_pooled_connection_forgets_its_tenant(filled: Database, cluster:
     async with open_database(cluster.app_url(database_name), pool_size=1, timeout=5) as one:
         assert await attempt(one.tenant(A), "SELECT tenant_id FROM runs") == [A]
         assert await attempt(one.tenant(B), "SELECT tenant_id FROM runs") == [B]
-        assert await attempt(one.events(), "SELECT current_setting('app.tenant_id')") == [""]
+        assert await attempt(one.platform_read(), "SELECT current_setting('app.tenant_id')") == [""]
         with pytest.raises(IntegrityError):
             async with one.tenant(A) as session:
                 await session.execute(insertion(TABLES["runs"], row(TABLES["runs"], A)))

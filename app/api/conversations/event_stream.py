@@ -49,37 +49,54 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._batches = batches
         self._stall_seconds = stall_seconds
+        self._written = 0
+        self._writing_since: float | None = None
+        """When the batch under way was begun, none between batches."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         del scope
         sending = asyncio.create_task(self._send_all(send), name="event stream")
         leaving = asyncio.create_task(_left(receive), name="event stream's client")
+        watching = asyncio.create_task(self._stalled(), name="event stream's watch")
+        tasks = {sending, leaving, watching}
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
         finally:
-            for task in (sending, leaving):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({sending, leaving})
+            await asyncio.wait(tasks)
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         begun = commented = time.monotonic()
         async for batch in self._batches:
+            self._writing_since = now = time.monotonic()
             for event in batch:
-                await self._write(send, frame(event))
+                await send({"type": "http.response.body", "body": frame(event), "more_body": True})
+                self._written += 1
             if not batch:
-                await self._write(send, _ping(begun))
-            if time.monotonic() - commented >= COMMENT_SECONDS:
-                commented = time.monotonic()
-                await self._write(send, COMMENT)
+                await send({"type": "http.response.body", "body": _ping(begun), "more_body": True})
+            if now - commented >= COMMENT_SECONDS:
+                commented = now
+                await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+            self._writing_since = None
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write(self, send: Send, piece: bytes) -> None:
-        async with asyncio.timeout(self._stall_seconds):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    async def _stalled(self) -> None:
+        """Return when the client has taken nothing for too long; a look now and then costs less than timers."""
+        seen = -1
+        while True:
+            await asyncio.sleep(self._stall_seconds / 2)
+            waiting = (
+                self._writing_since is not None and self._writing_since < time.monotonic() - self._stall_seconds / 2
+            )
+            if waiting and seen == self._written:
+                log.info("event_stream.stalled", written=self._written)
+                return
+            seen = self._written
 
 
 async def _left(receive: Receive) -> None:
