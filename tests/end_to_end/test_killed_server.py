@@ -18,9 +18,10 @@ from tests.end_to_end.processes import all_gone, living
 pytestmark = [pytest.mark.needs_cli, pytest.mark.needs_bubblewrap, pytest.mark.slow]
 
 LEASES = {"LEASE_SECONDS": "3", "LEASE_RENEWAL_SECONDS": "1"}
-SLEEP = '@tool Bash {"command": "echo here > note; sleep 100"}'
+NOTE = '@tool Bash {"command": "echo here > note"}'
+SLEEP = '@tool Bash {"command": "sleep 100"}'
 WORK = {
-    f"@text The code is quartz.\n{SLEEP}": "tool_call",
+    f"@text The code is quartz.\n{NOTE}\n@step\n{SLEEP}": "tool_result",
     f"@text before\n@stream n=200 rate=50\n{SLEEP}": "assistant",
     f"@wait 3\n{SLEEP}": "init",
 }
