@@ -1,6 +1,5 @@
 """The statements with which a run ends."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,7 +11,7 @@ from app.database import Session, TenantId, new_id
 from app.models.conversation import Conversation
 from app.models.message import Message
 from app.models.run import Run
-from app.models.usage_log import UsageLog
+from app.repositories.usage_logs import UsageLogs
 
 KINDS = (
     "input_tokens",
@@ -62,14 +61,8 @@ class Conclusions:
 
     async def spent_by_model(self, run_id: UUID) -> dict[str, Spent]:
         """The ledger's account of a run, by our model ids."""
-        sums = [func.sum(getattr(UsageLog, kind)) for kind in KINDS]
-        statement = (
-            select(UsageLog.model_id, func.sum(UsageLog.cost_usd), *sums)
-            .where(UsageLog.tenant_id == self._tenant_id, UsageLog.run_id == run_id)
-            .group_by(UsageLog.model_id)
-        )
-        rows: Sequence[Any] = (await self._session.execute(statement)).all()
-        return {row[0]: Spent(tuple(int(count) for count in row[2:]), row[1]) for row in rows}
+        lines = await UsageLogs(self._session, self._tenant_id).list_by_model(run_id)
+        return {line.model_id: Spent(tuple(getattr(line, kind) for kind in KINDS), line.cost_usd) for line in lines}
 
     async def end_run(self, run: Run, ending: Ending) -> None:
         """Write a run's end; its lease ends with it."""

@@ -1,17 +1,12 @@
 """The agents' transcripts: kept in PostgreSQL, handed back whole and mended."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import stamina
-
 from app.database import Database, TenantId
-from app.errors import ServiceUnavailable
 from app.repositories.session_entries import SessionEntries, session_key
+from app.services.patience import patiently
 from runner.protocol import SessionKey
-
-RETRY_FOR = timedelta(seconds=120)
 
 
 class Transcripts:
@@ -22,7 +17,7 @@ class Transcripts:
         self._tenant_id = tenant_id
         self._conversation_id = conversation_id
 
-    @stamina.retry(on=ServiceUnavailable, timeout=RETRY_FOR, attempts=None, wait_initial=0.05, wait_max=2.0)
+    @patiently
     async def append(self, key: SessionKey, entries: list[dict[str, Any]], fence: int) -> None:
         """Keep entries, however long the database is away; raises `StaleOwner` for a fence that is not the newest."""
         if not entries:

@@ -1,10 +1,8 @@
 """Group commit: one task records the waiting events of all live runs of the process, again and again."""
 
 import asyncio
-from datetime import timedelta
 from uuid import UUID
 
-import stamina
 import structlog
 
 from app.database import Database, TenantId
@@ -12,11 +10,11 @@ from app.errors import AppError, ServiceUnavailable
 from app.repositories import events
 from app.repositories.runs import Claim
 from app.services.execution.run_log import Batch, RunLog
+from app.services.patience import patiently
 
 log = structlog.get_logger()
 
 BATCH_EVENTS = 1000
-RETRY_FOR = timedelta(seconds=120)
 
 
 class EventWriter:
@@ -81,7 +79,7 @@ class EventWriter:
             log.error("events.not_recorded", run_id=str(batch.log.claim.run_id), exc_info=error)
             batch.log.lose()
 
-    @stamina.retry(on=ServiceUnavailable, timeout=RETRY_FOR, attempts=None, wait_initial=0.05, wait_max=2.0)
+    @patiently
     async def _append(self, batches: list[Batch]) -> set[tuple[TenantId, UUID]]:
         async with self._database.events() as connection:
             return await events.append(connection, [row for batch in batches for row in batch.rows])

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
-import stamina
 import structlog
 
 from app.config import Settings
 from app.database import Database, UserId
-from app.errors import ServiceUnavailable, StaleOwner
+from app.errors import StaleOwner
 from app.infrastructure.metrics import AGENT_EXECUTION_DURATION, AGENT_EXECUTIONS
 from app.repositories.runs import Claim, Runs
 from app.schemas.events import Progress, Recorded
@@ -30,6 +29,7 @@ from app.services.execution.outcome import Outcome
 from app.services.execution.run_log import RunLog
 from app.services.execution.turn import Turn
 from app.services.model_gate import BoundRun, OpenCalls, Origin
+from app.services.patience import patiently
 from runner.protocol import Failed
 
 log = structlog.get_logger()
@@ -43,8 +43,6 @@ STOPPED: dict[Stop, Outcome] = {
 }
 INTERRUPT_SECONDS = 6.0
 """The runner ends an interrupted turn within 5 s; after this the sandbox is ended instead."""
-RETRY_SECONDS = 120.0
-"""How long a run waits for a lost database."""
 
 MakeTitle = Callable[[Origin, str, float], Awaitable[str | None]]
 """From the account, the user's words and the seconds it may take."""
@@ -183,7 +181,7 @@ class LiveRun:
             await deliver(self.admitted.files, workspace, place.sandbox.peer_uid, self.log)
             await asyncio.to_thread(self.release_files)
 
-    @stamina.retry(on=ServiceUnavailable, timeout=RETRY_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
+    @patiently
     async def _mark_running(self) -> None:
         async with self._workshop.database.tenant(self.claim.tenant_id) as session:
             if not await Runs(session, self.claim.tenant_id).mark_running(session, self.claim):
@@ -207,7 +205,7 @@ class LiveRun:
         last = await self._write_end(replace(outcome, title=title))
         self.log.concluded(last)
 
-    @stamina.retry(on=ServiceUnavailable, timeout=RETRY_SECONDS, attempts=None, wait_initial=0.1, wait_max=2.0)
+    @patiently
     async def _write_end(self, outcome: Outcome, *, bare: bool = False) -> tuple[Recorded, ...]:
         window = self.admitted.plan.model.context_window
         async with self._workshop.database.tenant(self.claim.tenant_id) as session:

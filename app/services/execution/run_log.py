@@ -39,8 +39,6 @@ class RunLog:
     def __init__(self, claim: Claim, *, wake: Callable[["RunLog"], None]) -> None:
         self.claim = claim
         self.last_seq = 0
-        self.recorded_source = 0
-        """The runner's newest frame of which every event is durable."""
         self.on_recorded: Callable[[int], object] = int
         """Told how far the runner's frames are durable, after each commit."""
         self._wake = wake
@@ -56,7 +54,7 @@ class RunLog:
             raise StaleOwner
         self._waiting.extend(_Waiting(event, source_seq, at) for event in events)
         if source_seq is not None and not events and self.idle:
-            self._source_is_recorded(source_seq)
+            self.on_recorded(source_seq)
         self._wake(self)
 
     @property
@@ -124,11 +122,7 @@ class RunLog:
         self._publish([Recorded(row.seq, row.type, row.data) for row in batch.rows])
         sources = [row.source_seq for row in batch.rows if row.source_seq is not None]
         if sources:
-            self._source_is_recorded(max(sources))
-
-    def _source_is_recorded(self, source_seq: int) -> None:
-        self.recorded_source = source_seq
-        self.on_recorded(source_seq)
+            self.on_recorded(max(sources))
 
     def concluded(self, events: Sequence[Recorded]) -> None:
         """Let readers have the last events, which another transaction recorded."""
